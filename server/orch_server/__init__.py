@@ -1,0 +1,3 @@
+"""orch: a persistent local control plane for several coding agents, reached like a language server."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""What the rest is told, never asks for: where things live, and what the user set. Read once, passed down."""

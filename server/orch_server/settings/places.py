@@ -1,0 +1,62 @@
+"""Where things live. Standard library only: the bridge and the command line start with it."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The directories and files of one orch home. Paths are absolute."""
+
+    home: str
+    config_file: str
+    socket_dir: str
+    socket: str
+
+    @property
+    def lock(self) -> str:
+        """The file that the one hub holds locked for life."""
+        return os.path.join(self.home, "hub.lock")
+
+    @property
+    def runs(self) -> str:
+        """One directory an agent process: the run bundles."""
+        return os.path.join(self.home, "runs")
+
+    @property
+    def log(self) -> str:
+        """The hub's own log."""
+        return os.path.join(self.home, "hub.log")
+
+    @property
+    def env_file(self) -> str:
+        """The user's settings as NAME=value lines."""
+        return os.path.join(self.home, ".env")
+
+
+def find_places(environment: Mapping[str, str]) -> Places:
+    """Return the places that `environment` names: ORCH_HOME, ORCH_CONFIG and ORCH_SOCKET, else the platform's own.
+
+    The socket lives in the runtime directory under a hash of the home, since a socket's path may have some hundred
+    bytes only.
+    """
+    user_home = environment.get("HOME") or os.path.expanduser("~")
+    if sys.platform == "darwin":
+        import platformdirs  # 30 ms, and only here
+
+        state = platformdirs.user_state_dir()
+        config = platformdirs.user_config_dir()
+    else:
+        state = environment.get("XDG_STATE_HOME") or os.path.join(user_home, ".local", "state")
+        config = environment.get("XDG_CONFIG_HOME") or os.path.join(user_home, ".config")
+    home = os.path.abspath(environment.get("ORCH_HOME") or os.path.join(state, "orch"))
+    config_file = environment.get("ORCH_CONFIG") or os.path.join(config, "orch", "config.toml")
+    runtime = environment.get("XDG_RUNTIME_DIR")
+    root = os.path.join(runtime, "orch") if runtime else os.path.join(home, "run")
+    digest = hashlib.blake2b(os.fsencode(os.path.realpath(home)), digest_size=6).hexdigest()
+    socket_dir = os.path.join(root, digest)
+    socket = environment.get("ORCH_SOCKET") or os.path.join(socket_dir, "hub.sock")
+    return Places(home, os.path.abspath(config_file), os.path.dirname(os.path.abspath(socket)), os.path.abspath(socket))
