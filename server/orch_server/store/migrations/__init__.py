@@ -1,0 +1,1 @@
+"""alembic migrations; run by store/schema.py."""

@@ -1,0 +1,100 @@
+"""What a row holds, as values."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field
+
+from orch_server.domain.session import Session, State, Usage
+from orch_server.domain.wire import WireModel
+
+
+class WorktreeIdentity(WireModel):
+    """By what a worktree is known again: its place on the disk and the exact bytes of its `.git` file."""
+
+    device: int
+    inode: int
+    git_file: str
+
+
+class SessionRecord(Session):
+    """A session with what only the hub needs to know; `Session` alone is what travels."""
+
+    base_ref: str | None = None
+    from_dirty: bool = False
+    state_before: State | None = None
+    prompt_id: str
+    prompt_delivered: bool = False
+    worktree: WorktreeIdentity | None = None
+    unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
+
+    def wire_bytes(self) -> bytes:
+        """Return the session as it travels."""
+        return Session.__pydantic_serializer__.to_json(self, by_alias=True)
+
+
+RunState = Literal["starting", "running", "ended"]
+
+
+@dataclass(slots=True)
+class RunRow:
+    """One life of an agent process."""
+
+    id: str
+    session_id: str
+    state: RunState
+    cookie: str
+    boot_id: str
+    created_at: str
+    out_offset: int = 0
+    err_offset: int = 0
+    adapter_state: dict[str, Any] = field(default_factory=dict)
+    usage_before: Usage = field(default_factory=Usage)
+    stop_requested: str | None = None
+    """Who or what asked for the end, recorded before anything is done, so that an exit code cannot lie."""
+    exit_code: int | None = None
+    signal: int | None = None
+    ended_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A line that waits for its runner's acknowledgement."""
+
+    id: int
+    run_id: str
+    line: str
+    secret: bool
+    prompt_id: str | None
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Something that was about to be done."""
+
+    id: str
+    kind: str
+    session_id: str | None
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """A committed event: what it is filtered by, and its bytes on the wire, serialised once for everybody."""
+
+    seq: int
+    type: str
+    project_id: str | None
+    session_id: str | None
+    json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeptReply:
+    """What became of a request that carried a key."""
+
+    method: str
+    digest: str
+    session_id: str | None
+    reply: bytes | None

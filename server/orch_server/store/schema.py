@@ -1,0 +1,104 @@
+"""Opening the database: its settings, and bringing it to the present schema.
+
+alembic is imported only when there is something to migrate: it costs half a second.
+"""
+
+import os
+import sqlite3
+from typing import Any
+
+import orjson
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from orch_server.domain.errors import ErrorKind, OrchError
+
+HEAD = "0001"
+"""The revision that this version of the program works with; a test holds it against the migrations."""
+
+
+def open_engine(path: str) -> Engine:
+    """Return an engine for the database file `path`, migrated to the present schema.
+
+    Connections are in autocommit mode (transactions are begun explicitly) and may wander between threads one at a
+    time. Raises databaseUnusable, and touches nothing, where a newer version of orch made the database.
+    """
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        connect_args={"check_same_thread": False, "timeout": 10},
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+    )
+    event.listen(engine, "connect", _set_pragmas)
+    try:
+        with engine.connect() as connection:
+            tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table'")}
+            revision = None
+            if "alembic_version" in tables:
+                revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    except Exception as error:
+        raise unusable(path, error) from error
+    if revision != HEAD:
+        _migrate(engine, path, revision)
+    return engine
+
+
+def unusable(path: str, error: Exception) -> OrchError:
+    """Return the error for a database that cannot be worked with."""
+    return OrchError(
+        ErrorKind.DATABASE_UNUSABLE,
+        f"The database {path} cannot be used: {getattr(error, 'orig', None) or error}",
+        hint="`orch doctor` checks it. Nothing was changed; move the file away to start with an empty one.",
+    )
+
+
+def _migrate(engine: Engine, path: str, revision: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", os.path.join(os.path.dirname(__file__), "migrations"))
+    if revision is not None:
+        known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+        if revision not in known:
+            raise OrchError(
+                ErrorKind.DATABASE_UNUSABLE,
+                f"The database {path} was made by a newer version of orch (schema {revision}).",
+                hint="Install that version again, or point ORCH_HOME elsewhere. Nothing was changed.",
+            )
+        _back_up(path, revision)
+    with engine.connect() as connection:
+        config.attributes["connection"] = connection
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            command.upgrade(config, "head")
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            connection.exec_driver_sql("ROLLBACK")
+            raise
+
+
+def _back_up(path: str, revision: str) -> None:
+    backup = f"{path}.before-{HEAD}-was-{revision}"
+    if not os.path.exists(backup):
+        source, target = sqlite3.connect(path), sqlite3.connect(backup)
+        try:
+            source.backup(target)
+        finally:
+            source.close()
+            target.close()
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",  # what was acknowledged survives a power cut
+        "foreign_keys=ON",
+        "busy_timeout=10000",
+        "trusted_schema=OFF",
+        "wal_autocheckpoint=2000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

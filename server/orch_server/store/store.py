@@ -1,0 +1,397 @@
+"""The store: one thread writes, everybody reads.
+
+Whatever waits for the writer goes into one commit, each unit in a savepoint of its own, so that one that fails
+undoes only itself and a hundred agents cost few more syncs than one.
+"""
+
+import asyncio
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.exc import DBAPIError
+
+from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.ids import random_id
+from orch_server.domain.project import Project
+from orch_server.domain.session import State
+from orch_server.store import tables
+from orch_server.store.records import Intent, OutboxRow, RunRow, SessionRecord, StoredEvent
+from orch_server.store.schema import open_engine, unusable
+from orch_server.store.transaction import Transaction, event_json, run_from_row
+
+log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
+
+ANNOUNCE_SECONDS = 0.5
+"""How far apart `session.updated` events of one session are at least."""
+_CACHED_SESSIONS = 2_000
+_MOST_IN_ONE_COMMIT = 256
+EVENT_PAGE_BYTES = 8 * 1024 * 1024
+
+
+def now() -> str:
+    """Return the present time as RFC 3339, UTC, with milliseconds and Z."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+@dataclass(slots=True)
+class _Unit:
+    work: Callable[[Transaction], Any]
+    future: "asyncio.Future[Any]"
+
+
+class Store:
+    """The hub's memory. `publish` is called on the event loop with every commit's events, in order of seq."""
+
+    def __init__(self, path: str, publish: Callable[[Sequence[StoredEvent]], None]) -> None:
+        self.path = path
+        self._engine = open_engine(path)
+        self._publish = publish
+        self._loop = asyncio.get_running_loop()
+        self._reader = self._engine.connect()
+        self._idle_readers: list[Connection] = []
+        self._cache: OrderedDict[str, SessionRecord] = OrderedDict()
+        self._cache_lock = threading.Lock()
+        self._announced_at: dict[str, float] = {}
+        self._announcing: set[str] = set()
+        self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("INSERT OR IGNORE INTO facts VALUES ('database', ?)", (random_id(6),))
+            self.database_id: str = connection.exec_driver_sql(
+                "SELECT value FROM facts WHERE name = 'database'"
+            ).scalar_one()
+            self.last_seq: int = connection.exec_driver_sql("SELECT coalesce(max(seq), 0) FROM events").scalar_one()
+        self._thread = threading.Thread(target=self._write_loop, name="orch-store", daemon=True)
+        self._thread.start()
+
+    async def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
+        """Run `work` in a transaction on the writer's thread and return its result once it is committed."""
+        future: asyncio.Future[ResultT] = self._loop.create_future()
+        self._units.put(_Unit(work, future))
+        return await asyncio.shield(future)
+
+    async def close(self) -> None:
+        """Finish what waits, and close the database."""
+        self._units.put(None)
+        await asyncio.to_thread(self._thread.join)
+        for connection in (self._reader, *self._idle_readers):
+            connection.close()
+        self._engine.dispose()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def session(self, session_id: str) -> SessionRecord | None:
+        """Return a session as committed. Do not change it. Quick: for use on the event loop."""
+        return self._committed(self._reader, session_id)
+
+    def session_ids(self, prefix: str, limit: int) -> list[str]:
+        """Return the ids of sessions that begin with `prefix`, at most `limit`."""
+        column = tables.sessions.c.id
+        statement = select(column).where(column >= prefix, column < prefix + "\x7f").order_by(column).limit(limit)
+        return list(self._reader.execute(statement).scalars())
+
+    def sessions(
+        self,
+        *,
+        project_id: str | None = None,
+        agent: str | None = None,
+        states: Iterable[State] | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> tuple[list[SessionRecord], int | None]:
+        """Return sessions, newest first, and the cursor of the next page (None at the end)."""
+        columns = tables.sessions.c
+        statement = select(columns.number, columns.id).order_by(columns.number.desc()).limit(limit + 1)
+        if project_id is not None:
+            statement = statement.where(columns.project_id == project_id)
+        if agent is not None:
+            statement = statement.where(columns.agent == agent)
+        if states is not None:
+            statement = statement.where(columns.state.in_([state.value for state in states]))
+        if before is not None:
+            statement = statement.where(columns.number < before)
+        rows = self._reader.execute(statement).all()
+        more = len(rows) > limit
+        rows = rows[:limit]
+        return self._load_many([row.id for row in rows]), rows[-1].number if more else None
+
+    def count_by_state(self) -> dict[str, int]:
+        """Return how many sessions there are in each state."""
+        rows = self._reader.exec_driver_sql("SELECT state, count(*) FROM sessions GROUP BY state").all()
+        return {row[0]: row[1] for row in rows}
+
+    def project(self, reference: str) -> Project | None:
+        """Return a project by its id or slug."""
+        columns = tables.projects.c
+        found = self._projects(select(tables.projects).where((columns.id == reference) | (columns.slug == reference)))
+        return found[0] if found else None
+
+    def projects(self, *, after: str | None = None, limit: int = 100) -> list[Project]:
+        """Return projects in order of their slugs."""
+        statement = select(tables.projects).order_by(tables.projects.c.slug).limit(limit)
+        if after is not None:
+            statement = statement.where(tables.projects.c.slug > after)
+        return self._projects(statement)
+
+    def live_runs(self) -> list[RunRow]:
+        """Return the runs that are not known to have ended."""
+        statement = select(tables.runs).where(tables.runs.c.state != "ended")
+        return [run_from_row(row) for row in self._reader.execute(statement).mappings()]
+
+    def runs_of(self, session_id: str) -> list[RunRow]:
+        """Return a session's runs, the oldest first."""
+        statement = select(tables.runs).where(tables.runs.c.session_id == session_id).order_by(tables.runs.c.created_at)
+        return [run_from_row(row) for row in self._reader.execute(statement).mappings()]
+
+    def outbox_of(self, run_id: str) -> list[OutboxRow]:
+        """Return the lines that a run's runner has not acknowledged, in order."""
+        statement = select(tables.outbox).where(tables.outbox.c.run_id == run_id).order_by(tables.outbox.c.id)
+        return [OutboxRow(*row) for row in self._reader.execute(statement)]
+
+    def intents(self) -> list[Intent]:
+        """Return what was begun and neither finished nor undone."""
+        columns = tables.intents.c
+        rows = self._reader.execute(select(columns.id, columns.kind, columns.session_id, columns.data))
+        return [Intent(*row) for row in rows]
+
+    def fact(self, name: str) -> str | None:
+        """Return a remembered value."""
+        return self._reader.exec_driver_sql("SELECT value FROM facts WHERE name = ?", (name,)).scalar()
+
+    async def events(
+        self,
+        after: int,
+        *,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = 1_000,
+        page_bytes: int = EVENT_PAGE_BYTES,
+    ) -> list[StoredEvent]:
+        """Return events with a number above `after`, ascending: at most `limit`, and about `page_bytes` of them.
+
+        `types` may end in `*` for all that begin so.
+        """
+        where, values = ["seq > ?"], [after]
+        parameters: list[Any] = values
+        for column, value in (("project_id", project_id), ("session_id", session_id)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                parameters.append(value)
+        if types is not None:
+            where.append("(" + " OR ".join("type GLOB ?" for _ in types) + ")")
+            parameters.extend(types)
+        statement = f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - fixed names
+        return await self._in_thread(self._read_events, statement, (*parameters, limit), page_bytes)
+
+    def _read_events(
+        self, connection: Connection, statement: str, parameters: tuple[Any, ...], page_bytes: int
+    ) -> list[StoredEvent]:
+        found: list[StoredEvent] = []
+        size = 0
+        cursor = connection.exec_driver_sql(statement, parameters)
+        for seq, type_, at, project_id, session_id, run_id, turn, data in cursor:
+            json = event_json(seq, type_, at, project_id, session_id, run_id, turn, data, self.database_id)
+            size += len(json)
+            if found and size > page_bytes:
+                break
+            found.append(StoredEvent(seq, type_, project_id, session_id, json))
+        cursor.close()
+        return found
+
+    async def _in_thread(self, read: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        def run() -> ResultT:
+            try:
+                connection = self._idle_readers.pop()
+            except IndexError:
+                connection = self._engine.connect()
+            try:
+                return read(connection, *arguments)
+            finally:
+                self._idle_readers.append(connection)
+
+        return await asyncio.to_thread(run)
+
+    def _projects(self, statement: Select[Any]) -> list[Project]:
+        counted = "SELECT project_id, count(*) FROM sessions GROUP BY project_id"
+        rows = self._reader.execute(statement).mappings().all()
+        counts = {row[0]: row[1] for row in self._reader.exec_driver_sql(counted)} if rows else {}
+        return [Project.model_validate({**row, "session_count": counts.get(row["id"], 0)}) for row in rows]
+
+    def _load_many(self, ids: Sequence[str]) -> list[SessionRecord]:
+        missing = [session_id for session_id in ids if session_id not in self._cache]
+        fresh: dict[str, SessionRecord] = {}
+        if missing:
+            statement = select(tables.sessions).where(tables.sessions.c.id.in_(missing))
+            for row in self._reader.execute(statement).mappings():
+                fresh[row["id"]] = _record(row)
+        found = (self._cache.get(session_id) or fresh.get(session_id) or self.session(session_id) for session_id in ids)
+        return [record for record in found if record is not None]
+
+    def _committed(self, connection: Connection, session_id: str) -> SessionRecord | None:
+        with self._cache_lock:
+            record = self._cache.get(session_id)
+            if record is not None:
+                self._cache.move_to_end(session_id)
+                return record
+            statement = select(tables.sessions).where(tables.sessions.c.id == session_id)
+            row = connection.execute(statement).mappings().first()
+            if row is None:
+                return None
+            record = _record(row)
+            self._remember(record)
+            return record
+
+    def _remember(self, record: SessionRecord) -> None:
+        self._cache[record.id] = record
+        self._cache.move_to_end(record.id)
+        if len(self._cache) > _CACHED_SESSIONS:
+            self._cache.popitem(last=False)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def _write_loop(self) -> None:
+        connection = self._engine.connect()
+        open_ = True
+        while open_:
+            batch: list[_Unit] = []
+            unit = self._units.get()
+            while unit is not None:
+                batch.append(unit)
+                if len(batch) >= _MOST_IN_ONE_COMMIT or self._units.empty():
+                    break
+                unit = self._units.get()
+            open_ = unit is not None
+            if batch:
+                self._commit(connection, batch)
+        connection.close()
+
+    def _commit(self, connection: Connection, batch: list[_Unit]) -> None:
+        outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
+        events: list[StoredEvent] = []
+        saved: dict[str, SessionRecord] = {}
+        unannounced: set[str] = set()
+        next_seq = self.last_seq + 1
+
+        def committed(connection: Connection, session_id: str) -> SessionRecord | None:
+            return saved.get(session_id) or self._committed(connection, session_id)
+
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            for unit in batch:
+                transaction = Transaction(
+                    connection,
+                    now=now(),
+                    next_seq=next_seq,
+                    database_id=self.database_id,
+                    committed=committed,
+                    may_announce=self._may_announce,
+                )
+                connection.exec_driver_sql("SAVEPOINT unit")
+                try:
+                    result = unit.work(transaction)
+                    transaction.seal()
+                except Exception as error:
+                    if _is_storage_failure(error):
+                        raise
+                    connection.exec_driver_sql("ROLLBACK TO unit")
+                    outcomes.append((unit, None, error))
+                else:
+                    outcomes.append((unit, result, None))
+                    events.extend(transaction.events)
+                    saved.update(transaction.saved)
+                    unannounced |= transaction.unannounced
+                    next_seq = transaction.next_seq
+                connection.exec_driver_sql("RELEASE unit")
+            connection.exec_driver_sql("COMMIT")
+        except Exception as error:
+            log.exception("A commit of %d units failed", len(batch))
+            _roll_back(connection)
+            failure = _as_orch_error(self.path, error)
+            outcomes = [(unit, None, failure) for unit in batch]
+            events, saved, unannounced = [], {}, set()
+        else:
+            self.last_seq = next_seq - 1
+            with self._cache_lock:
+                for record in saved.values():
+                    self._remember(record)
+        try:
+            self._loop.call_soon_threadsafe(self._settle, outcomes, events, unannounced)
+        except RuntimeError:
+            log.warning("The event loop is gone; a commit could not be told")
+
+    def _settle(
+        self,
+        outcomes: list[tuple[_Unit, Any, BaseException | None]],
+        events: list[StoredEvent],
+        unannounced: set[str],
+    ) -> None:
+        if events:
+            self._publish(events)
+        for unit, result, error in outcomes:
+            if unit.future.done():
+                continue
+            if error is not None:
+                unit.future.set_exception(error)
+            else:
+                unit.future.set_result(result)
+        for session_id in unannounced - self._announcing:
+            self._announcing.add(session_id)
+            self._loop.call_later(ANNOUNCE_SECONDS, self._announce, session_id)
+
+    def _may_announce(self, session_id: str) -> bool:
+        present = time.monotonic()
+        if present - self._announced_at.get(session_id, -1e9) < ANNOUNCE_SECONDS:
+            return False
+        if len(self._announced_at) > _CACHED_SESSIONS:
+            self._announced_at.clear()
+        self._announced_at[session_id] = present
+        return True
+
+    def _announce(self, session_id: str) -> None:
+        self._announcing.discard(session_id)
+        future: asyncio.Future[None] = self._loop.create_future()
+        future.add_done_callback(_log_failure)
+        self._units.put(_Unit(lambda transaction: transaction.announce(session_id), future))
+
+
+def _record(row: Any) -> SessionRecord:
+    values = dict(row)
+    del values["number"]
+    return SessionRecord.model_validate(values)
+
+
+def _is_storage_failure(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and isinstance(error.orig, (sqlite3.OperationalError, sqlite3.DatabaseError))
+
+
+def _as_orch_error(path: str, error: Exception) -> OrchError:
+    text = str(getattr(error, "orig", None) or error)
+    if "full" in text:
+        return OrchError(
+            ErrorKind.DISK_FULL,
+            "The disk is full: nothing was changed.",
+            hint="Free some space; orch goes on by itself.",
+        )
+    return unusable(path, error)
+
+
+def _roll_back(connection: Connection) -> None:
+    try:
+        connection.exec_driver_sql("ROLLBACK")
+    except DBAPIError:
+        pass  # the failure had ended the transaction already
+
+
+def _log_failure(future: "asyncio.Future[None]") -> None:
+    if not future.cancelled() and (error := future.exception()) is not None:
+        log.error("Telling a session's changes failed: %s", error)
