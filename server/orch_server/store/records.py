@@ -6,15 +6,6 @@ from typing import Any, Literal
 from pydantic import Field
 
 from orch_server.domain.session import Session, State, Usage
-from orch_server.domain.wire import WireModel
-
-
-class WorktreeIdentity(WireModel):
-    """By what a worktree is known again: its place on the disk and the exact bytes of its `.git` file."""
-
-    device: int
-    inode: int
-    git_file: str
 
 
 class SessionRecord(Session):
@@ -25,7 +16,8 @@ class SessionRecord(Session):
     state_before: State | None = None
     prompt_id: str
     prompt_delivered: bool = False
-    worktree: WorktreeIdentity | None = None
+    worktree: dict[str, Any] | None = Field(default=None, description="By what the git room knows the worktree again.")
+    turn_trees: list[str] = Field(default=[], description="The files after the last two turns, as trees; newest last.")
     unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
 
     def wire_bytes(self) -> bytes:
@@ -43,11 +35,11 @@ class RunRow:
     id: str
     session_id: str
     state: RunState
-    cookie: str
-    boot_id: str
     created_at: str
     out_offset: int = 0
     err_offset: int = 0
+    revision: int = 0
+    """Grows with every saved step of the dialogue."""
     adapter_state: dict[str, Any] = field(default_factory=dict)
     usage_before: Usage = field(default_factory=Usage)
     stop_requested: str | None = None
@@ -64,7 +56,6 @@ class OutboxRow:
     id: int
     run_id: str
     line: str
-    secret: bool
     prompt_id: str | None
     seen: int
 

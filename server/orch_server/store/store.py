@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.domain.project import Project
-from orch_server.domain.session import State
+from orch_server.domain.session import Reason, State
 from orch_server.store import tables
 from orch_server.store.records import Intent, OutboxRow, RunRow, SessionRecord, StoredEvent
 from orch_server.store.schema import open_engine, unusable
@@ -105,6 +105,7 @@ class Store:
         project_id: str | None = None,
         agent: str | None = None,
         states: Iterable[State] | None = None,
+        reason: Reason | None = None,
         before: int | None = None,
         limit: int = 100,
     ) -> tuple[list[SessionRecord], int | None]:
@@ -117,6 +118,8 @@ class Store:
             statement = statement.where(columns.agent == agent)
         if states is not None:
             statement = statement.where(columns.state.in_([state.value for state in states]))
+        if reason is not None:
+            statement = statement.where(columns.reason == reason.value)
         if before is not None:
             statement = statement.where(columns.number < before)
         rows = self._reader.execute(statement).all()

@@ -94,9 +94,11 @@ sessions = Table(
     Column("prompt_id", String, nullable=False),
     Column("prompt_delivered", Boolean, nullable=False),
     Column("worktree", JSON),
+    Column("turn_trees", JSON, nullable=False),
     Column("unannounced", JSON, nullable=False),
     Index(None, "project_id", "number"),
     Index(None, "state", "number"),
+    Index(None, "reason"),
 )
 
 runs = Table(
@@ -105,10 +107,9 @@ runs = Table(
     Column("id", String, primary_key=True),
     Column("session_id", String, ForeignKey("sessions.id"), nullable=False),
     Column("state", String, nullable=False),
-    Column("cookie", String, nullable=False),
-    Column("boot_id", String, nullable=False),
     Column("out_offset", Integer, nullable=False),
     Column("err_offset", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),  # grows with every saved step of the dialogue
     Column("adapter_state", JSON, nullable=False),
     Column("usage_before", JSON, nullable=False),
     Column("stop_requested", String),
@@ -127,7 +128,6 @@ outbox = Table(
     Column("id", Integer, primary_key=True),
     Column("run_id", String, ForeignKey("runs.id"), nullable=False),
     Column("line", Text, nullable=False),
-    Column("secret", Boolean, nullable=False),
     Column("prompt_id", String),
     Column("seen", Integer, nullable=False),
     Index(None, "run_id", "id"),

@@ -172,10 +172,9 @@ class Transaction:
                 "id": run.id,
                 "session_id": run.session_id,
                 "state": run.state,
-                "cookie": run.cookie,
-                "boot_id": run.boot_id,
                 "out_offset": run.out_offset,
                 "err_offset": run.err_offset,
+                "revision": run.revision,
                 "adapter_state": run.adapter_state,
                 "usage_before": run.usage_before.model_dump(mode="json"),
                 "stop_requested": run.stop_requested,
@@ -195,11 +194,20 @@ class Transaction:
         row = self.connection.execute(statement).mappings().first()
         return run_from_row(row) if row else None
 
-    def save_progress(self, run_id: str, out_offset: int, err_offset: int, adapter_state: dict[str, Any]) -> None:
-        """Record how far a run's output was taken in, and what its dialogue remembers."""
+    def run_revision(self, run_id: str) -> int:
+        """Return the revision of a run; quicker than reading all of it."""
+        found = self.connection.exec_driver_sql("SELECT revision FROM runs WHERE id = ?", (run_id,))
+        revision: int = found.scalar_one()
+        return revision
+
+    def save_progress(self, run: RunRow) -> None:
+        """Record how far a run has come: offsets, what its dialogue remembers, who asked for its end."""
+        run.revision += 1
+        state = orjson.dumps(run.adapter_state).decode()
         self.connection.exec_driver_sql(
-            "UPDATE runs SET out_offset = ?, err_offset = ?, adapter_state = ? WHERE id = ?",
-            (out_offset, err_offset, orjson.dumps(adapter_state).decode(), run_id),
+            "UPDATE runs SET revision = ?, out_offset = ?, err_offset = ?, adapter_state = ?, stop_requested = ?"
+            " WHERE id = ?",
+            (run.revision, run.out_offset, run.err_offset, state, run.stop_requested, run.id),
         )
 
     def set_run(self, run_id: str, **values: Any) -> None:
@@ -214,14 +222,18 @@ class Transaction:
 
     # -- the outbox ---------------------------------------------------------------------------------------------
 
-    def post(self, run_id: str, line: str, *, secret: bool, prompt_id: str | None, seen: int) -> OutboxRow:
+    def post(self, run_id: str, line: str, *, prompt_id: str | None, seen: int) -> OutboxRow:
         """Put a line for an agent into the outbox."""
-        statement = insert(tables.outbox).values(
-            run_id=run_id, line=line, secret=secret, prompt_id=prompt_id, seen=seen
-        )
+        statement = insert(tables.outbox).values(run_id=run_id, line=line, prompt_id=prompt_id, seen=seen)
         key = self.connection.execute(statement).inserted_primary_key
         assert key is not None
-        return OutboxRow(key[0], run_id, line, secret, prompt_id, seen)
+        return OutboxRow(key[0], run_id, line, prompt_id, seen)
+
+    def unsent_prompts(self, run_id: str) -> set[str | None]:
+        """Return which of the user's texts a run's runner never acknowledged."""
+        columns = tables.outbox.c
+        statement = select(columns.prompt_id).where(columns.run_id == run_id, columns.prompt_id.is_not(None))
+        return set(self.connection.execute(statement).scalars())
 
     def acknowledge(self, outbox_id: int) -> None:
         """Take a line out of the outbox: its runner has it."""
@@ -318,7 +330,7 @@ def run_from_row(row: Any) -> RunRow:
     return RunRow(**{**row, "usage_before": Usage.model_validate(row["usage_before"])})
 
 
-def event_json(  # noqa: PLR0917 - the columns of a row, in their order
+def event_json(
     seq: int,
     type_: str,
     at: str,

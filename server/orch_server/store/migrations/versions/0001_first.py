@@ -110,12 +110,14 @@ def upgrade() -> None:
         sa.Column("prompt_id", sa.String(), nullable=False),
         sa.Column("prompt_delivered", sa.Boolean(), nullable=False),
         sa.Column("worktree", sa.JSON(), nullable=True),
+        sa.Column("turn_trees", sa.JSON(), nullable=False),
         sa.Column("unannounced", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_sessions_project_id_projects")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_sessions")),
         sa.UniqueConstraint("id", name=op.f("uq_sessions_id")),
     )
     op.create_index(op.f("ix_sessions_project_id_number"), "sessions", ["project_id", "number"], unique=False)
+    op.create_index(op.f("ix_sessions_reason"), "sessions", ["reason"], unique=False)
     op.create_index(op.f("ix_sessions_state_number"), "sessions", ["state", "number"], unique=False)
     op.create_table(
         "intents",
@@ -132,10 +134,9 @@ def upgrade() -> None:
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("session_id", sa.String(), nullable=False),
         sa.Column("state", sa.String(), nullable=False),
-        sa.Column("cookie", sa.String(), nullable=False),
-        sa.Column("boot_id", sa.String(), nullable=False),
         sa.Column("out_offset", sa.Integer(), nullable=False),
         sa.Column("err_offset", sa.Integer(), nullable=False),
+        sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("adapter_state", sa.JSON(), nullable=False),
         sa.Column("usage_before", sa.JSON(), nullable=False),
         sa.Column("stop_requested", sa.String(), nullable=True),
@@ -153,7 +154,6 @@ def upgrade() -> None:
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("line", sa.Text(), nullable=False),
-        sa.Column("secret", sa.Boolean(), nullable=False),
         sa.Column("prompt_id", sa.String(), nullable=True),
         sa.Column("seen", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_outbox_run_id_runs")),

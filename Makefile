@@ -1,0 +1,45 @@
+# `make` alone shows what there is. Everything works from a fresh clone with Python >= 3.11, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: help install check test test-agents demo gen bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with orch and all that its tests need
+
+$(INSTALLED): pyproject.toml constraints.txt server/orch_server/__init__.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m compileall -q server/orch_server
+	@touch $@
+
+check: $(INSTALLED) ## Format, lint, types, the order of the rooms, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python -m tests.generate --check
+
+test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow"
+
+test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox with only the loopback interface
+	$(BIN)/python -m tests.agents_real.programs
+	$(BIN)/python -m pytest -q -m agents
+
+demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
+	$(BIN)/orch demo
+
+gen: $(INSTALLED) ## Write the generated files anew
+	$(BIN)/python -m tests.generate
+
+bench: $(INSTALLED) ## Measure against references in the same run (QUICK=1: the short form)
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,88 @@
+"""Which agents there are: those that orch knows, and the user's own from the config.
+
+To add a program that orch knows, add its adapter to `_known`. A table `[agents.<name>]` in the user's config adds a
+program without code, or takes the place of a known one.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from orch_server.agents.acp import AcpAdapter
+from orch_server.agents.adapter import Adapter
+from orch_server.agents.claude import ClaudeAdapter
+from orch_server.agents.command import MODEL, PROMPT, CommandAdapter
+from orch_server.agents.demo import DemoAdapter
+from orch_server.domain.errors import OrchError, invalid_params
+from orch_server.domain.ids import AGENT_NAME
+
+PROTOCOLS: dict[str, type[AcpAdapter] | type[CommandAdapter]] = {"acp": AcpAdapter, "command": CommandAdapter}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """A table `[agents.<name>]` of the user's config."""
+
+    protocol: str
+    command: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_catalog(config: Mapping[str, AgentConfig], *, python: str, demo_state: str) -> dict[str, Adapter]:
+    """Return every agent by its name; `python` runs the demo agent, which remembers in `demo_state`.
+
+    Raises invalidParams for a table that cannot be meant, saying what to change.
+    """
+    catalog = {adapter.name: adapter for adapter in _known(python, demo_state)}
+    for name, table in config.items():
+        catalog[name] = _configured(name, table)
+    return catalog
+
+
+def _known(python: str, demo_state: str) -> list[Adapter]:
+    return [ClaudeAdapter(), DemoAdapter(python, demo_state)]
+
+
+def _configured(name: str, table: AgentConfig) -> Adapter:
+    if not AGENT_NAME.fullmatch(name):
+        raise _wrong(
+            name, "its name must match [a-z][a-z0-9-]{0,31}", "Rename the table, for example [agents.my-agent]."
+        )
+    base = PROTOCOLS.get(table.protocol)
+    if base is None:
+        raise _wrong(
+            name, f"protocol {table.protocol!r} is not known", f"Set protocol to {_listed(sorted(PROTOCOLS))}."
+        )
+    command = table.command
+    if isinstance(command, str) or not command or not all(isinstance(word, str) and word for word in command):
+        hint = 'Write the program and each argument as a string of their own: command = ["agent", "--acp"].'
+        raise _wrong(name, "command must be a list of strings that are not empty", hint)
+    if os.sep in command[0] and not os.path.isabs(command[0]):
+        raise _wrong(name, f"{command[0]!r} is a relative path", "Write a name on your PATH, or an absolute path.")
+    if table.protocol == "acp" and PROMPT in command:
+        raise _wrong(name, f"{PROMPT} has no place in an ACP command", 'Leave it out, or set protocol = "command".')
+    if not all(isinstance(key, str) and isinstance(value, str) for key, value in table.env.items()):
+        raise _wrong(name, "env must hold strings", 'Write values in quotes: env = {LEVEL = "1"}.')
+    fields: dict[str, Any] = {
+        "name": name,
+        "display_name": name,
+        "programs": (command[0],),
+        "arguments": tuple(command[1:]),
+        "environment": dict(table.env),
+        "install_hint": f"{command[0]} is named in [agents.{name}] of your config; install it or change the command.",
+    }
+    if table.protocol == "command":
+        takes_model = any(MODEL in word for word in command)
+        fields["capabilities"] = base.capabilities.model_copy(update={"model": takes_model})
+    # What is known of an agent are class attributes, so an agent from the config is a class as well.
+    adapter: Adapter = type(f"Configured_{name}", (base,), fields)()
+    return adapter
+
+
+def _wrong(name: str, problem: str, hint: str) -> OrchError:
+    return invalid_params(f"[agents.{name}] in the config: {problem}.", hint=hint, agent=name)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " or ".join(f'"{word}"' for word in words)

@@ -1,0 +1,84 @@
+"""`orch`: the group of all verbs, and the exit codes."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+
+from orch_server import __version__
+from orch_server.endpoints.cli import show
+from orch_server.endpoints.cli.client import Client, HubGone, RequestFailed
+from orch_server.hub.address import AddressRefused
+from orch_server.hub.dial import HubUnreachable, ProtocolMismatch
+
+DONE, FAILED, USAGE, NOT_FOUND, REFUSED, UNAVAILABLE, UNREACHABLE, TIMED_OUT, WAITING = range(9)
+
+_EXIT_CODES = {
+    -32602: USAGE,
+    -32010: NOT_FOUND,
+    -32011: REFUSED,
+    -32014: REFUSED,
+    -32015: REFUSED,
+    -32016: REFUSED,
+    -32022: REFUSED,
+    -32023: REFUSED,
+    -32012: UNAVAILABLE,
+    -32020: UNREACHABLE,
+}
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="orch")
+def orch() -> None:
+    """Send coding agents to work in worktrees of their own, watch them, and bring their work home.
+
+    Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused in this state, 5 agent unavailable, 6 hub
+    unreachable, 7 timed out, 8 waiting for the user.
+    """
+
+
+def verb(group: click.Group, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """Register a verb: it gets a Client first, and `--json` as `as_json`."""
+
+    def register(function: Callable[..., Any]) -> click.Command:
+        @wraps(function)
+        def run(**arguments: Any) -> Any:
+            client = Client()
+            try:
+                return function(client, **arguments)
+            finally:
+                client.close()
+
+        option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+        return group.command(name, **settings)(option(run))
+
+    return register
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    from orch_server.endpoints.cli import agents, events, hub, projects, sessions, work  # noqa: F401 - verbs register
+
+    try:
+        result = orch.main(list(arguments), prog_name="orch", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+    except RequestFailed as error:
+        show.note(f"orch: {error}")
+        if error.data.get("hint"):
+            show.note(f"      {error.data['hint']}")
+        return _EXIT_CODES.get(error.code, FAILED)
+    except (HubUnreachable, ProtocolMismatch, HubGone, AddressRefused) as error:
+        show.note(f"orch: {error}")
+        return UNREACHABLE
+    return result if isinstance(result, int) else DONE

@@ -1,0 +1,147 @@
+"""`orch sessions ...`: looking at sessions."""
+
+from typing import Any
+
+import click
+
+from orch_server.endpoints.cli import show
+from orch_server.endpoints.cli.client import Client
+from orch_server.endpoints.cli.main import orch, verb
+from orch_server.endpoints.cli.projects import POLICIES
+
+STATES = [
+    "created",
+    "running",
+    "waiting_for_user",
+    "completed",
+    "failed",
+    "stopped",
+    "archived",
+    "deleted",
+]
+
+
+@orch.group()
+def sessions() -> None:
+    """The agents' sessions: list them, show one, change one."""
+
+
+@verb(sessions, "list")
+@click.option("--project", help="Only this project's.")
+@click.option("--agent", help="Only this agent's.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="Only in this state; may be repeated."
+)
+@click.option("--archived", is_flag=True, help="Archived ones too.")
+@click.option("--deleted", is_flag=True, help="Deleted ones too.")
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+def list_(
+    client: Client,
+    project: str | None,
+    agent: str | None,
+    states: tuple[str, ...],
+    archived: bool,
+    deleted: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """List sessions, the newest first."""
+    found = list(
+        client.pages(
+            "orch/session/list",
+            limit,
+            project=project,
+            agent=agent,
+            states=list(states) or None,
+            includeArchived=archived or None,
+            includeDeleted=deleted or None,
+        )
+    )
+    if as_json:
+        show.as_json({"items": found, "nextCursor": None})
+        return
+    rows = [
+        [
+            session["id"],
+            show.state(session),
+            session["agent"],
+            session["action"],
+            session["projectSlug"],
+            show.age(session["createdAt"]),
+            show.changes(session),
+            session["title"],
+        ]
+        for session in found
+    ]
+    show.table(["SESSION", "STATE", "AGENT", "ACTION", "PROJECT", "AGE", "CHANGES", "TITLE"], rows)
+
+
+@verb(sessions, "show")
+@click.argument("session")
+def show_(client: Client, session: str, as_json: bool) -> None:
+    """Show one session: its state, what it waits for, where it works."""
+    show_session(client.call("orch/session/get", session=session), as_json)
+
+
+@verb(sessions, "followup")
+@click.argument("session")
+@click.argument("text")
+@click.option("--steer", is_flag=True, help="Into the running turn, if the agent can.")
+def followup(client: Client, session: str, text: str, steer: bool, as_json: bool) -> None:
+    """Give a session a further text (the same as `orch followup`)."""
+    mode = "steer" if steer else "queue"
+    show_session(client.change("orch/session/followUp", session=session, text=text, mode=mode), as_json)
+
+
+@verb(sessions)
+@click.argument("session")
+@click.option("--title", help="A new title.")
+@click.option("--policy", type=POLICIES, help="How its requests are decided from now on.")
+def update(client: Client, as_json: bool, **changed: Any) -> None:
+    """Change a session's title or policy."""
+    show_session(client.change("orch/session/update", **changed), as_json)
+
+
+def show_session(session: dict[str, Any], as_json: bool) -> None:
+    """Print a session for a person, or as JSON."""
+    if as_json:
+        show.as_json(session)
+        return
+    show.line(
+        f"{session['id']}  {show.state(session)}  {session['agent']} {session['action']} in {session['projectSlug']}"
+    )
+    show.line(f"  {session['title']}")
+    facts = {
+        "why": session["message"],
+        "attention": ", ".join(session["attention"]),
+        "branch": session["branch"],
+        "worktree": session["worktreePath"],
+        "changes": show.changes(session),
+        "usage": _usage(session["usage"]),
+        "agent": f"pid {session['pid']}" if session["pid"] else "",
+    }
+    for name, value in facts.items():
+        if value:
+            show.line(f"  {name:<9} {value}")
+    for item in session["queued"]:
+        show.line(f"  {item['status']:<9} {item['id']}  {item['text']}")
+    for request in session["inputRequests"]:
+        show_request(request)
+
+
+def show_request(request: dict[str, Any]) -> None:
+    """Print what an agent asks."""
+    show.line(f"  asks      {request['id']}  {request['title']}")
+    for option in request["options"]:
+        show.line(f"              {option['id']:<16} {option['label']}")
+    for question in request["questions"]:
+        show.line(f"            {question['id']}: {question['text']}")
+        for option in question["options"]:
+            show.line(f"              {option['id']:<16} {option['label']}")
+
+
+def _usage(usage: dict[str, Any]) -> str:
+    if not usage["inputTokens"] and not usage["outputTokens"]:
+        return ""
+    cost = f", ${usage['costUsd']:.4f}" if usage["costUsd"] is not None else ""
+    return f"{usage['inputTokens']} tokens in, {usage['outputTokens']} out{cost}"

@@ -1,0 +1,290 @@
+"""The verbs of the daily work: send, followup, respond, stop, resume, wait, logs, diff, open."""
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from orch_server.endpoints.cli import show
+from orch_server.endpoints.cli.client import Client
+from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, WAITING, orch, verb
+from orch_server.endpoints.cli.projects import POLICIES
+from orch_server.endpoints.cli.sessions import show_request, show_session
+
+_ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
+_OUTCOMES = {"completed": DONE, "failed": FAILED, "stopped": FAILED, "waiting_for_user": WAITING}
+
+
+@verb(orch)
+@click.argument("agent")
+@click.argument("action", type=_ACTIONS)
+@click.argument("project")
+@click.argument("scope_or_prompt", required=False)
+@click.option("--scope", help="A path in the project to keep to.")
+@click.option("--prompt", help="What is to be done.")
+@click.option("--model", help="The model, in the agent's own words.")
+@click.option("--base", help="The branch, tag or commit the worktree starts from.")
+@click.option("--policy", type=POLICIES, help="How the agent's requests are decided.")
+@click.option("--title", help="A short name for the list.")
+@click.option("--wait", "wait_", is_flag=True, help="Return when it is done or waits for you.")
+@click.option("--follow", is_flag=True, help="Print its events until then.")
+def send(
+    client: Client,
+    agent: str,
+    action: str,
+    project: str,
+    scope_or_prompt: str | None,
+    scope: str | None,
+    prompt: str | None,
+    model: str | None,
+    base: str | None,
+    policy: str | None,
+    title: str | None,
+    wait_: bool,
+    follow: bool,
+    as_json: bool,
+) -> int:
+    """Send AGENT to work on PROJECT. The fourth word is a path in the project to keep to, or else the prompt.
+
+    `-` as the prompt reads it from standard input. The first word printed is the session's id.
+    """
+    if scope_or_prompt is not None:
+        if scope_or_prompt != "-" and scope is None and _is_path(client, project, scope_or_prompt):
+            scope = scope_or_prompt
+        elif prompt is None:
+            prompt = scope_or_prompt
+        else:
+            raise click.UsageError(f"{scope_or_prompt!r} is no path in {project}, and --prompt is given too.")
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    session = client.change(
+        "orch/session/start",
+        agent=agent,
+        action=action,
+        project=project,
+        scopePath=scope,
+        prompt=prompt,
+        model=model,
+        baseRef=base,
+        policy=policy,
+        title=title,
+    )
+    if not wait_ and not follow:
+        if as_json:
+            show.as_json(session)
+        else:
+            show.line(f"{session['id']}  {agent} {action} in {session['projectSlug']}: {session['title']}")
+        return DONE
+    if not as_json:
+        show.line(f"{session['id']}  {agent} {action} in {session['projectSlug']}: {session['title']}")
+    session = _watch(client, [session["id"]], "done", None, events=follow, as_json=as_json)[0]
+    if as_json:
+        show.as_json(session)
+    else:
+        show_session(session, as_json)
+    return _OUTCOMES[session["state"]]
+
+
+@verb(orch)
+@click.argument("session")
+@click.argument("text")
+@click.option("--steer", is_flag=True, help="Into the running turn, if the agent can.")
+def followup(client: Client, session: str, text: str, steer: bool, as_json: bool) -> None:
+    """Give a session a further text: after its turn, or by resuming it."""
+    mode = "steer" if steer else "queue"
+    show_session(client.change("orch/session/followUp", session=session, text=text, mode=mode), as_json)
+
+
+@verb(orch)
+@click.argument("session")
+@click.argument("follow_up_id", metavar="ID")
+def unqueue(client: Client, session: str, follow_up_id: str, as_json: bool) -> None:
+    """Take a queued text back."""
+    show_session(client.change("orch/session/unqueue", session=session, followUpId=follow_up_id), as_json)
+
+
+@verb(orch)
+@click.argument("session")
+@click.argument("option", required=False)
+@click.option("--request", "request_id", help="Which request, where several are open.")
+@click.option("--text", help="An answer in words.")
+def respond(
+    client: Client, session: str, option: str | None, request_id: str | None, text: str | None, as_json: bool
+) -> None:
+    """Answer what an agent asks. OPTION is an option's id, its label, or allow / deny."""
+    found = client.call("orch/session/get", session=session)
+    requests = [item for item in found["inputRequests"] if request_id in {None, item["id"]}]
+    if request_id is None and len(requests) != 1:
+        for item in requests:
+            show_request(item)
+        raise click.UsageError(
+            "Several requests are open: name one with --request." if requests else "It asks nothing."
+        )
+    chosen = _option(requests[0], option) if requests and option is not None else option
+    answered = client.change(
+        "orch/session/respond",
+        session=session,
+        inputRequestId=request_id or requests[0]["id"],
+        optionId=chosen,
+        text=text,
+    )
+    show_session(answered, as_json)
+
+
+@verb(orch)
+@click.argument("session")
+def stop(client: Client, session: str, as_json: bool) -> None:
+    """End a session's work, with every process of it."""
+    show_session(client.change("orch/session/stop", session=session), as_json)
+
+
+@verb(orch)
+@click.argument("session")
+@click.argument("text", required=False)
+def resume(client: Client, session: str, text: str | None, as_json: bool) -> None:
+    """Go on with an ended session, in the agent's own conversation."""
+    show_session(client.change("orch/session/resume", session=session, text=text), as_json)
+
+
+@verb(orch)
+@click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True)
+@click.option("--until", type=click.Choice(["done", "waiting", "change"]), default="done", show_default=True)
+@click.option("--timeout", type=float, help="Give up after so many seconds.")
+def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: float | None, as_json: bool) -> int:
+    """Wait for sessions: until all are done or wait for you, until one waits, or until anything changes."""
+    try:
+        sessions = _watch(client, list(session_ids), until, timeout, events=False, as_json=as_json)
+    except TimeoutError:
+        show.note("orch: timed out.")
+        return TIMED_OUT
+    for session in sessions:
+        if as_json:
+            show.as_json(session)
+        else:
+            show.line(f"{session['id']}  {show.state(session)}")
+    return max(_OUTCOMES.get(session["state"], DONE) for session in sessions)
+
+
+@verb(orch)
+@click.argument("session")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
+@click.option("-n", "lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many lines.")
+def logs(client: Client, session: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Print the end of what the agent wrote to its standard error."""
+    found = client.call("orch/session/get", session=session)
+    coming = client.follow(None, session=found["id"], types=["agent.log", "session.state_changed"]) if follow else None
+    tail = client.call("orch/session/logTail", session=found["id"], lines=lines)
+    if as_json and not follow:
+        show.as_json(tail)
+        return
+    for text in tail["lines"]:
+        show.line(text)
+    for event in coming or ():
+        if event["type"] == "session.state_changed":
+            if event["data"]["to"] in _OUTCOMES and event["data"]["to"] != "waiting_for_user":
+                return
+        elif as_json:
+            show.as_json(event)
+        else:
+            show.line(event["data"]["text"])
+
+
+@verb(orch)
+@click.argument("session")
+@click.option("--stat", is_flag=True, help="Only which files, and how much.")
+@click.option("--against", type=click.Choice(["base", "head", "turn"]), default="base", show_default=True)
+@click.option("--path", "paths", multiple=True, help="Only this file or folder; may be repeated.")
+def diff(client: Client, session: str, stat: bool, against: str, paths: tuple[str, ...], as_json: bool) -> None:
+    """Print what a session changed, uncommitted work included."""
+    found = client.call("orch/session/diff", session=session, against=against, paths=list(paths) or None)
+    if as_json:
+        show.as_json(found)
+        return
+    for file in found["files"]:
+        if stat:
+            show.line(f"{file['status']:<12} {_amount(file):>12}  {_names(file)}")
+        elif file["patch"] is not None:
+            show.block(file["patch"].rstrip("\n"))
+        else:
+            show.line(f"{_names(file)}: the patch is too large to show")
+    if stat:
+        show.line(f"{len(found['files'])} files, +{found['insertions']} -{found['deletions']}")
+
+
+@verb(orch, "open")
+@click.argument("session")
+def open_(client: Client, session: str, as_json: bool) -> int:
+    """Print where a session works: the path of its worktree."""
+    found = client.call("orch/session/get", session=session)
+    if found["worktreePath"] is None:
+        show.note(f"orch: session {found['id']} has no worktree.")
+        return FAILED
+    if as_json:
+        show.as_json({"path": found["worktreePath"]})
+    else:
+        show.line(found["worktreePath"])
+    return DONE
+
+
+def _watch(
+    client: Client, references: list[str], until: str, timeout: float | None, *, events: bool, as_json: bool
+) -> list[dict[str, Any]]:
+    """Return the sessions once what is waited for has come."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    ids = [client.call("orch/session/get", session=reference)["id"] for reference in references]
+    only = ids[0] if len(ids) == 1 else None
+    kinds = None if events or until == "change" else ["session.*"]
+    # Subscribed before the sessions are looked at, so that nothing is missed in between.
+    stream = client.follow(0 if events else None, deadline=deadline, session=only, types=kinds)
+    sessions = {name: client.call("orch/session/get", session=name) for name in ids}
+    before = {name: session["version"] for name, session in sessions.items()}
+    while not _come(sessions, until, before):
+        event = next(stream)
+        name = event["sessionId"]
+        if name not in sessions:
+            continue
+        if events and as_json:
+            show.as_json(event)
+        elif events:
+            show.line(show.event(event))
+        if event["type"].startswith("session."):
+            sessions[name] = client.call("orch/session/get", session=name)
+    return [sessions[name] for name in ids]
+
+
+def _come(sessions: dict[str, dict[str, Any]], until: str, before: dict[str, int]) -> bool:
+    states = [session["state"] for session in sessions.values()]
+    if until == "change":
+        return any(session["version"] != before[name] for name, session in sessions.items())
+    if until == "waiting":
+        return any(state not in {"created", "running"} for state in states)
+    return all(state not in {"created", "running"} for state in states)
+
+
+def _is_path(client: Client, project: str, word: str) -> bool:
+    root = client.call("orch/project/get", project=project)["path"]
+    try:
+        return bool(word) and "\n" not in word and os.path.lexists(os.path.join(root, word))
+    except (OSError, ValueError):
+        return False
+
+
+def _option(request: dict[str, Any], wanted: str) -> str:
+    options = request["options"] or [option for question in request["questions"] for option in question["options"]]
+    meaning = {"allow": "allow_once", "yes": "allow_once", "deny": "reject_once", "no": "reject_once"}.get(
+        wanted.lower()
+    )
+    for option in options:
+        if wanted in {option["id"], option["label"]} or (meaning and option.get("kind") == meaning):
+            return str(option["id"])
+    return wanted
+
+
+def _amount(file: dict[str, Any]) -> str:
+    return "binary" if file["binary"] else f"+{file['insertions']} -{file['deletions']}"
+
+
+def _names(file: dict[str, Any]) -> str:
+    return f"{file['oldPath']} -> {file['path']}" if file["oldPath"] else str(file["path"])

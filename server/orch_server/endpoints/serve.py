@@ -1,0 +1,104 @@
+"""The hub as a process: in the background, in the foreground, or in one process with its only client."""
+
+import asyncio
+import gc
+import logging
+import os
+import resource
+import socket
+import sys
+import threading
+from logging.handlers import RotatingFileHandler
+
+from orch_server.domain.errors import OrchError
+from orch_server.endpoints.bridge import copy
+from orch_server.hub.address import AddressRefused
+from orch_server.hub.dial import ANOTHER_HUB
+from orch_server.hub.hub import AnotherHub, Hub
+from orch_server.settings.options import ConfigError
+from orch_server.settings.places import Places, find_places
+
+log = logging.getLogger(__name__)
+_LAST_WORDS_SECONDS = 2.0
+_REFUSALS = (OrchError, AddressRefused, ConfigError, OSError)
+
+
+def run_hub(ready_fd: int | None) -> int:
+    """Be the hub until it leaves. `ready_fd` hears "ready", "another", or why it cannot start."""
+    places = _prepare()
+    try:
+        asyncio.run(_serve(places, ready_fd))
+    except AnotherHub:
+        _tell(ready_fd, "another")
+        return ANOTHER_HUB
+    except _REFUSALS as error:
+        message = _explained(error)
+        log.exception("The hub cannot serve")
+        _tell(ready_fd, message)
+        print(f"orch-server: {message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def run_standalone() -> int:
+    """Serve one client on standard input and output, with the hub in this process."""
+    places = _prepare()
+    try:
+        return asyncio.run(_serve_one(places))
+    except AnotherHub:
+        print(f"orch-server: a hub runs for {places.home}; --standalone needs a home of its own.", file=sys.stderr)
+        return ANOTHER_HUB
+    except _REFUSALS as error:
+        print(f"orch-server: {_explained(error)}", file=sys.stderr)
+        return 1
+
+
+async def _serve(places: Places, ready_fd: int | None) -> None:
+    hub = Hub(places, os.environ)
+    await hub.start()
+    gc.freeze()  # what was imported lives as long as the hub; it need not be looked at again and again
+    hub.listen()
+    _tell(ready_fd, "ready")
+    await hub.serve()
+
+
+async def _serve_one(places: Places) -> int:
+    hub = Hub(places, os.environ)
+    await hub.start()
+    loop = asyncio.get_running_loop()
+    told, tell = os.pipe()
+    ours, theirs = socket.socketpair()
+    connection = hub.attach(dict(os.environ), tell, on_closed=lambda: hub.leave("its client left"))
+    ours.setblocking(False)
+    await loop.connect_accepted_socket(lambda: connection, ours)
+    copier = threading.Thread(target=copy, args=(theirs,), daemon=True)
+    copier.start()
+    await hub.until_left()
+    await asyncio.to_thread(copier.join, _LAST_WORDS_SECONDS)
+    code = os.read(told, 1)
+    return code[0] if code else 1
+
+
+def _prepare() -> Places:
+    os.umask(0o077)
+    os.chdir("/")
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory holds the clients' environments
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    places = find_places(os.environ)
+    os.makedirs(places.home, mode=0o700, exist_ok=True)
+    handler = RotatingFileHandler(places.log, maxBytes=4 * 1024 * 1024, backupCount=2)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    return places
+
+
+def _tell(ready_fd: int | None, message: str) -> None:
+    if ready_fd is not None:
+        os.write(ready_fd, message.encode())
+        os.close(ready_fd)
+
+
+def _explained(error: BaseException) -> str:
+    hint = error.hint if isinstance(error, OrchError) else ""
+    return f"{error} {hint}".strip()

@@ -1,0 +1,1 @@
+"""What git does for us: telling repositories apart, worktrees, snapshots and differences. One module runs git."""

@@ -1,0 +1,166 @@
+"""Following files that grow: a callback soon after somebody appended.
+
+Rules of this file: a callback means "read on", nothing more, and may come for nothing; gathering several into one read
+is the caller's business. Each file is announced once when its watch begins, so that nothing written before is missed.
+"""
+
+import asyncio
+import ctypes
+import os
+import struct
+import sys
+from collections.abc import Callable
+
+SLOW_POLL_SECONDS = 1.0  # a net under inotify, and how a file that does not exist yet is found
+QUICK_POLL_SECONDS = 0.05  # where there is no inotify
+
+IN_MODIFY = 0x2
+EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
+
+
+class Follower:
+    """Calls back when any of the watched files grew, from the event loop that it was made for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._files: dict[str, _File] = {}
+        self._by_watch: dict[int, _File] = {}
+        self._inotify = _Inotify.open()
+        if self._inotify:
+            loop.add_reader(self._inotify.descriptor, self._on_events)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def watch(self, path: str, callback: Callable[[], None]) -> None:
+        """Call `callback` soon, and then whenever the file at `path` grew; the file need not exist yet."""
+        self.unwatch(path)
+        file = self._files[path] = _File(path, callback)
+        self._begin(file)
+        self._announce(file)
+        if self._timer is None:
+            self._poll_later()
+
+    def unwatch(self, path: str) -> None:
+        """Stop following; no callback comes afterwards."""
+        file = self._files.pop(path, None)
+        if file and file.watch is not None and self._inotify:
+            self._inotify.remove(file.watch)
+            self._by_watch.pop(file.watch, None)
+
+    def close(self) -> None:
+        """Stop following everything."""
+        self._files.clear()
+        self._by_watch.clear()
+        if self._timer:
+            self._timer.cancel()
+        if self._inotify:
+            self._loop.remove_reader(self._inotify.descriptor)
+            self._inotify.close()
+            self._inotify = None
+
+    def _begin(self, file: "_File") -> None:
+        if self._inotify and file.watch is None:
+            file.watch = self._inotify.add(file.path)
+            if file.watch is not None:
+                self._by_watch[file.watch] = file
+        file.size = _size(file.path)
+
+    def _on_events(self) -> None:
+        assert self._inotify is not None
+        for watch, mask in self._inotify.read():
+            file = self._by_watch.get(watch)
+            if file is None:
+                continue
+            if mask & IN_MODIFY:
+                self._announce(file)
+            else:  # the file is gone; the poll sees it should it come back
+                del self._by_watch[watch]
+                file.watch = None
+
+    def _announce(self, file: "_File") -> None:
+        if not file.announced:
+            file.announced = True
+            self._loop.call_soon(self._call, file)
+
+    def _call(self, file: "_File") -> None:
+        file.announced = False
+        if self._files.get(file.path) is file:
+            file.callback()
+
+    def _poll_later(self) -> None:
+        watched = all(file.watch is not None or file.size is None for file in self._files.values())
+        seconds = SLOW_POLL_SECONDS if self._inotify and watched else QUICK_POLL_SECONDS
+        self._timer = self._loop.call_later(seconds, self._poll)
+
+    def _poll(self) -> None:
+        self._timer = None
+        for file in self._files.values():
+            before = file.size
+            if file.watch is None:
+                self._begin(file)
+            else:
+                file.size = _size(file.path)
+            if file.size != before:
+                self._announce(file)
+        if self._files:
+            self._poll_later()
+
+
+class _File:
+    """One followed file."""
+
+    __slots__ = ("announced", "callback", "path", "size", "watch")
+
+    def __init__(self, path: str, callback: Callable[[], None]) -> None:
+        self.path = path
+        self.callback = callback
+        self.announced = False
+        self.size: int | None = None
+        self.watch: int | None = None
+
+
+class _Inotify:
+    """The kernel's notifications of Linux, one descriptor for all files."""
+
+    def __init__(self, library: ctypes.CDLL, descriptor: int) -> None:
+        self._library = library
+        self.descriptor = descriptor
+
+    @classmethod
+    def open(cls) -> "_Inotify | None":
+        """Return None where there is none, or no more of them."""
+        if sys.platform != "linux":
+            return None
+        library = ctypes.CDLL(None, use_errno=True)
+        descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        return cls(library, descriptor) if descriptor >= 0 else None
+
+    def add(self, path: str) -> int | None:
+        watch: int = self._library.inotify_add_watch(self.descriptor, os.fsencode(path), IN_MODIFY)
+        return watch if watch >= 0 else None
+
+    def remove(self, watch: int) -> None:
+        self._library.inotify_rm_watch(self.descriptor, watch)
+
+    def read(self) -> list[tuple[int, int]]:
+        """Return the watch and the mask of every event that is there."""
+        try:
+            data = os.read(self.descriptor, 1 << 16)
+        except BlockingIOError:
+            return []
+        events = []
+        position = 0
+        while position < len(data):
+            watch, mask, _, length = EVENT.unpack_from(data, position)
+            events.append((watch, mask))
+            position += EVENT.size + length
+        return events
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _size(path: str) -> int | None:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return None

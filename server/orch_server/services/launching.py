@@ -1,0 +1,236 @@
+"""Bringing an agent up: worktree, program, run bundle, process. Each step is recorded, and safe to be killed in."""
+
+import asyncio
+import logging
+import os
+import shutil
+import uuid
+
+from orch_server.agents.adapter import Adapter, Prompt, Task
+from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.events import RunStarted
+from orch_server.domain.ids import random_id
+from orch_server.domain.session import (
+    ENDED,
+    WORKTREE_ACTIONS,
+    FollowUpStatus,
+    Reason,
+    Session,
+    State,
+)
+from orch_server.runtime.runs import LaunchFailed, RunSpec
+from orch_server.services import projects, worktrees
+from orch_server.services.context import Context, Environment
+from orch_server.services.conversation import Conversation
+from orch_server.services.live import LiveRun, TransactionLedger
+from orch_server.store.records import RunRow, SessionRecord
+from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+WAITING = "It starts when one of your clients connects."
+
+
+def bring_up(context: Context, session_id: str, environment: Environment) -> "asyncio.Task[None]":
+    """Start (or go on with) a session's agent in the background, with the environment of the client that asked."""
+    context.environments[session_id] = environment
+    task = asyncio.create_task(_bring_up(context, session_id, environment))
+    context.bring_ups[session_id] = task
+
+    def done(task: "asyncio.Task[None]") -> None:
+        if context.bring_ups.get(session_id) is task:
+            del context.bring_ups[session_id]
+        if task.cancelled() or (error := task.exception()) is None or isinstance(error, OrchError):
+            return  # a refusal was recorded in the session already
+        log.error("Bringing up %s failed", session_id, exc_info=error)
+
+    task.add_done_callback(done)
+    return task
+
+
+async def _bring_up(context: Context, session_id: str, environment: Environment) -> None:
+    try:
+        session = _session(context, session_id)
+        adapter = context.adapter(session.agent)
+        if session.action in WORKTREE_ACTIONS:
+            await worktrees.provide(context, session_id)
+        session = _session(context, session_id)
+        program = find_program(adapter, environment)
+        await _launch(context, session, adapter, program, environment)
+    except OrchError as error:
+        reason = _REASONS.get(error.kind, Reason.WORKTREE_FAILED)
+        message = f"{error.message} {error.hint}".strip()
+        await context.store.write(lambda transaction: _fail(transaction, session_id, reason, message))
+        raise
+
+
+_REASONS = {
+    ErrorKind.AGENT_UNAVAILABLE: Reason.AGENT_UNAVAILABLE,
+    ErrorKind.DISK_FULL: Reason.DISK_FULL,
+    ErrorKind.INTERNAL: Reason.AGENT_ERROR,
+}
+
+
+def find_program(adapter: Adapter, environment: Environment) -> str:
+    """Return the absolute path of the agent's program on the client's PATH, or raise agentUnavailable."""
+    for name in [getattr(adapter, "program", None) or "", *adapter.programs]:
+        found = name if os.path.isabs(name) else shutil.which(name, path=environment.get("PATH", ""))
+        if found and os.access(found, os.X_OK):
+            return os.path.abspath(found)
+    raise OrchError(
+        ErrorKind.AGENT_UNAVAILABLE,
+        f"{adapter.display_name} is not installed, or not on your PATH ({', '.join(adapter.programs)}).",
+        hint=adapter.install_hint,
+    )
+
+
+def task_for(session: SessionRecord, run_id: str, project_path: str) -> Task:
+    """Return what a run of the session is for."""
+    return Task(
+        session_id=session.id,
+        run_id=run_id,
+        action=session.action,
+        policy=session.policy,
+        cwd=session.worktree_path or project_path,
+        model=session.model,
+        conversation_id=session.agent_session_id,
+        new_conversation_id=str(uuid.uuid5(uuid.NAMESPACE_OID, run_id)),
+        as_root=os.geteuid() == 0,
+    )
+
+
+async def _launch(
+    context: Context, session: SessionRecord, adapter: Adapter, program: str, environment: Environment
+) -> None:
+    run_id = random_id(16)
+    project = projects.get(context, session.project_id)
+    task = task_for(session, run_id, project.path)
+    launch = adapter.launch(task)
+    row = await context.store.write(lambda transaction: _begin_run(transaction, adapter, task))
+    live = LiveRun(context, row, task, adapter)
+    spec = RunSpec(
+        run_id,
+        (program, *launch.arguments),
+        task.cwd,
+        min_free_bytes=context.limits.min_free_bytes,
+        max_output_bytes=context.limits.output_bytes,
+    )
+    try:
+        run = await context.runs.launch(spec, agent_environment(environment, launch.environment))
+    except LaunchFailed as failure:
+        message = str(failure)
+        await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))
+        raise OrchError(ErrorKind.AGENT_UNAVAILABLE, message, hint=adapter.install_hint) from failure
+    await live.write(
+        lambda step: _started(step.transaction, step.session, run_id, run.pid),
+    )
+    live.follow(run)
+    if launch.close_input:
+        await run.close_input()
+    context.spawn(go_on_afterwards(context, live))
+
+
+def agent_environment(environment: Environment, additions: Environment) -> dict[str, str]:
+    """Return what an agent runs with: the client's environment without orch's own variables, and the adapter's."""
+    return {name: value for name, value in environment.items() if not name.startswith("ORCH_")} | dict(additions)
+
+
+def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> RunRow:
+    """Record a run with the first lines for its agent; nothing has been started yet."""
+    session = transaction.session(task.session_id)
+    if session.state not in {State.CREATED, *ENDED}:
+        raise OrchError(ErrorKind.BUSY, f"Session {session.id} is {session.state} already.")
+    row = RunRow(task.run_id, session.id, "starting", created_at=transaction.now, usage_before=session.usage)
+    transaction.add_run(row)
+    dialogue = adapter.dialogue(task)
+    conversation = Conversation(
+        session,
+        dialogue,
+        TransactionLedger(transaction, session, row, []),
+        root=task.cwd,
+        usage_before=row.usage_before,
+    )
+    conversation.begin(_first_prompt(session))
+    row.adapter_state = dialogue.state
+    transaction.save_progress(row)
+    if session.state == State.CREATED:
+        transaction.move(session, State.CREATED, Reason.STARTING)
+    return row
+
+
+def _first_prompt(session: SessionRecord) -> Prompt | None:
+    """Return the text a run begins with: the oldest that waits, or the original prompt if it never arrived."""
+    if session.prompt_delivered or (session.agent_session_id is not None and session.turns):
+        for item in session.queued:
+            if item.status == FollowUpStatus.QUEUED:
+                session.queued = [
+                    other.model_copy(update={"status": FollowUpStatus.SENT}) if other.id == item.id else other
+                    for other in session.queued
+                ]
+                return Prompt(item.id, item.text)
+        return None
+    return Prompt(session.prompt_id, full_prompt(session))
+
+
+def full_prompt(session: Session) -> str:
+    """Return the prompt as the agent gets it: with the scope, where one was given."""
+    if session.scope_path in {None, "."}:
+        return session.prompt
+    return f"{session.prompt}\n\nScope: work on {session.scope_path} only."
+
+
+def _started(transaction: Transaction, session: SessionRecord, run_id: str, pid: int) -> None:
+    transaction.set_run(run_id, state="running")
+    session.pid = pid
+    session.exit_code = session.ended_at = None
+    session.started_at = session.started_at or transaction.now
+    transaction.emit(RunStarted(pid=pid), session=session, run_id=run_id)
+    transaction.move(session, State.RUNNING, None)
+
+
+def abandon_run(transaction: Transaction, session_id: str, run_id: str) -> None:
+    """End a run that never started a process: the user's texts in it wait again."""
+    session = transaction.session(session_id)
+    session.queued = [item.model_copy(update={"status": FollowUpStatus.QUEUED}) for item in session.queued]
+    transaction.end_run(run_id, exit_code=None, signal=None)
+
+
+def _fail(transaction: Transaction, session_id: str, reason: Reason, message: str) -> None:
+    session = transaction.session(session_id)
+    if session.state == State.CREATED:
+        session.ended_at = transaction.now
+        transaction.move(session, State.FAILED, reason, message)
+    elif session.state in ENDED:
+        session.reason, session.message = reason, message
+
+
+async def go_on_afterwards(context: Context, live: LiveRun) -> None:
+    """When a process has ended while a text of the user waits after a good turn, go on with it."""
+    await asyncio.shield(live.finished)
+    session = context.store.session(live.task.session_id)
+    if session is None or session.state != State.COMPLETED:
+        return
+    if not any(item.status == FollowUpStatus.QUEUED for item in session.queued):
+        return
+    async with context.session_locks[session.id]:
+        if session.id not in context.live and session.id not in context.bring_ups:
+            await resume_or_wait(context, session.id, context.environment_for(session.id))
+
+
+async def resume_or_wait(context: Context, session_id: str, environment: Environment | None) -> None:
+    """Bring a session's agent up, or note that it waits for a client whose environment it can run in."""
+    if environment is not None:
+        await asyncio.wait([bring_up(context, session_id, environment)])
+        return
+
+    def wait(transaction: Transaction) -> None:
+        session = transaction.session(session_id)
+        transaction.move(session, session.state, Reason.WAITING_FOR_CLIENT, WAITING)
+
+    await context.store.write(wait)
+
+
+def _session(context: Context, session_id: str) -> SessionRecord:
+    session = context.store.session(session_id)
+    assert session is not None, session_id
+    return session

@@ -1,0 +1,435 @@
+"""One live run: its output becomes events, the user's words become its input.
+
+The dialogue is touched only inside transactions, so it is always the one that was saved with the last commit; if a
+commit fails, the dialogue's revision does not match the stored one and it is loaded again.
+"""
+
+import asyncio
+import copy
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import TypeVar
+
+from orch_server.agents.adapter import Adapter, Answer, Dialogue, Exit, Line, Task
+from orch_server.domain.errors import OrchError
+from orch_server.domain.events import (
+    AgentLog,
+    EventData,
+    RunExited,
+    RunLost,
+    RunOutputLimited,
+    TurnCompleted,
+    TurnFailed,
+)
+from orch_server.domain.session import ENDED, LIVE, Attention, FollowUpStatus, InputRequest, Reason, State
+from orch_server.runtime.bundle import Bundle, ExitRecord
+from orch_server.runtime.runs import InputRefused, Run, RunnerGone
+from orch_server.services import changes
+from orch_server.services.context import Context
+from orch_server.services.conversation import Conversation
+from orch_server.services.tail import Batch, Tail
+from orch_server.store.records import OutboxRow, RunRow, SessionRecord
+from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
+
+COALESCE_SECONDS = 0.008
+_LOG_LINE = 8 * 1024
+_RETRY_SECONDS = 1.0
+_CLOSE_GRACE_SECONDS = 10.0
+_INTERRUPT_SECONDS = 1.5
+STOP_GRACE = (2.0, 3.0)
+"""Seconds that an agent gets after SIGINT and after SIGTERM, before SIGKILL ends its whole tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One transaction on a live run."""
+
+    transaction: Transaction
+    conversation: Conversation
+    run: RunRow
+
+    @property
+    def session(self) -> SessionRecord:
+        """The session's draft."""
+        return self.conversation.session
+
+
+class LiveRun:
+    """The hub's side of a run whose process lives, or whose output is not taken in to its end yet."""
+
+    def __init__(self, context: Context, row: RunRow, task: Task, adapter: Adapter) -> None:
+        self.run_id = row.id
+        self.task = task
+        self.bundle: Bundle = context.runs.bundle(row.id)
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done once the run's end is recorded."""
+        self._context = context
+        self._adapter = adapter
+        self._runner: Run | None = None
+        self._row = row
+        self._dialogue: Dialogue | None = None
+        self._out = Tail(self.bundle.out_log, row.out_offset)
+        self._err = Tail(self.bundle.err_log, row.err_offset)
+        self._stderr_tail: list[str] = []
+        self._grown = asyncio.Event()
+        self._outbox: asyncio.Queue[OutboxRow] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._taking: asyncio.Task[None] | None = None
+        self._wakeup: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._turn_ended = False
+
+    def follow(self, runner: Run | None) -> None:
+        """Begin to take in the output and to send what waits.
+
+        `runner` is None where the runner is gone and only its files (and perhaps the agent) are left.
+        """
+        self._runner = runner
+        self._context.live[self.task.session_id] = self
+        for row in self._context.store.outbox_of(self.run_id):
+            self._outbox.put_nowait(row)
+        for tail in (self._out, self._err):
+            self._context.follower.watch(tail.path, self._on_growth)
+        self._taking = self._spawn(self._take_in())
+        self._spawn(self._watch_end())
+        if runner is not None:
+            self._spawn(self._deliver(runner))
+        self._grown.set()
+
+    def detach(self) -> None:
+        """Leave the run alone: the agent and its runner go on, and the next hub adopts them."""
+        for task in self._tasks:
+            task.cancel()
+        self._unfollow()
+        if self._runner is not None:
+            self._runner.detach()
+
+    async def stop(self, why: str) -> None:
+        """End the process with all that it started, and return when its end is recorded.
+
+        The wish is recorded before anything is done; then comes the program's own interrupt, then signals.
+        """
+
+        def wish(step: Step) -> bool:
+            step.run.stop_requested = why
+            if step.conversation.dialogue.busy:
+                step.conversation.interrupt()
+                return True
+            return False
+
+        if await self.write(wish):
+            await self._turn_over()
+        await self._end_process(why)
+        await asyncio.shield(self.finished)
+
+    # -- transactions -------------------------------------------------------------------------------------------
+
+    async def write(self, work: Callable[[Step], ResultT]) -> ResultT:
+        """Run `work` on this run's conversation in a transaction; what it posts is sent after the commit."""
+        posted: list[OutboxRow] = []
+        result = await self._context.store.write(lambda transaction: self._in_transaction(transaction, work, posted))
+        for row in posted:
+            self._outbox.put_nowait(row)
+        self._reconsider_idleness()
+        if self._turn_ended:
+            self._turn_ended = False
+            self._context.spawn(changes.refresh(self._context, self.task.session_id))
+        return result
+
+    def _in_transaction(
+        self, transaction: Transaction, work: Callable[[Step], ResultT], posted: list[OutboxRow]
+    ) -> ResultT:
+        if self._dialogue is None or transaction.run_revision(self.run_id) != self._row.revision:
+            self._row = transaction.run(self.run_id)
+            self._dialogue = self._adapter.dialogue(self.task, self._row.adapter_state)
+        row, session = self._row, transaction.session(self.task.session_id)
+        ledger = TransactionLedger(transaction, session, row, posted)
+        conversation = Conversation(
+            session,
+            self._dialogue,
+            ledger,
+            root=self.task.cwd,
+            usage_before=row.usage_before,
+            stopping=row.stop_requested is not None,
+        )
+        try:
+            result = work(Step(transaction, conversation, row))
+            row.adapter_state = self._dialogue.state
+            transaction.save_progress(row)
+            self._turn_ended = self._turn_ended or ledger.turn_ended
+        except BaseException:
+            self._dialogue = None
+            raise
+        return result
+
+    # -- output -------------------------------------------------------------------------------------------------
+
+    def _on_growth(self) -> None:
+        if self._wakeup is None and not self._grown.is_set():
+            self._wakeup = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake)
+
+    def _wake(self) -> None:
+        self._wakeup = None
+        self._grown.set()
+
+    async def _take_in(self) -> None:
+        while True:
+            await self._grown.wait()
+            self._grown.clear()
+            try:
+                await self._take_all()
+            except OrchError as error:
+                log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._grown.set()
+
+    async def _take_all(self, *, to_the_end: bool = False) -> None:
+        while True:
+            out, err = self._out.read(to_the_end=to_the_end), self._err.read(to_the_end=to_the_end)
+            if out.start == out.end and err.start == err.end:
+                return
+            await self.write(lambda step, out=out, err=err: _take(step, out, err))  # type: ignore[misc]
+            self._out.offset, self._err.offset = out.end, err.end
+            self._stderr_tail = (self._stderr_tail + err.lines)[-20:]
+
+    # -- input --------------------------------------------------------------------------------------------------
+
+    async def answer_in_secret(self, request: InputRequest, answer: Answer) -> None:
+        """Give a secret answer: it goes from memory to the runner and is stored nowhere.
+
+        If the hub dies before the runner has it, the request is still open; if after, the runner knows its id and
+        does not write it twice.
+        """
+
+        def preview(step: Step) -> list[Line]:
+            state = copy.deepcopy(step.conversation.dialogue.state)
+            return self._adapter.dialogue(self.task, state).answer(request.id, answer).lines
+
+        def settle(step: Step) -> None:
+            assert isinstance(step.conversation.ledger, TransactionLedger)
+            step.conversation.ledger.sent_already = True
+            step.conversation.answer(request, answer, by="user")
+
+        assert self._runner is not None
+        for number, line in enumerate(await self.write(preview)):
+            await self._runner.send(f"secret-{request.id}-{number}", line.text, seen=self._out.offset, secret=True)
+        await self.write(settle)
+
+    async def _deliver(self, runner: Run) -> None:
+        while True:
+            rows = [await self._outbox.get()]
+            while not self._outbox.empty():
+                rows.append(self._outbox.get_nowait())
+            try:
+                await asyncio.gather(*(self._send(runner, row) for row in rows))
+            except RunnerGone:
+                return
+
+    async def _send(self, runner: Run, row: OutboxRow) -> None:
+        try:
+            await runner.send(str(row.id), row.line, seen=row.seen)
+        except InputRefused as refusal:
+            log.info("Run %s: line %d was not written: %s", self.run_id, row.id, refusal)
+            await self._context.store.write(lambda transaction: self._give_back(transaction, row))
+        else:
+            await self._context.store.write(lambda transaction: transaction.acknowledge(row.id))
+
+    def _give_back(self, transaction: Transaction, row: OutboxRow) -> None:
+        """Take back a line that was never written: the user's text in it waits in the queue again."""
+        transaction.acknowledge(row.id)
+        _requeue(transaction.session(self.task.session_id), {row.prompt_id})
+
+    # -- the end ------------------------------------------------------------------------------------------------
+
+    async def _turn_over(self) -> None:
+        deadline = time.monotonic() + _INTERRUPT_SECONDS
+        while time.monotonic() < deadline and not self.finished.done():
+            if not await self.write(lambda step: step.conversation.dialogue.busy):
+                return
+            await asyncio.sleep(0.05)
+
+    async def _end_process(self, why: str) -> None:
+        if self._runner is not None:
+            try:
+                await self._runner.stop(why, STOP_GRACE)
+                return
+            except RunnerGone:
+                pass  # then the agent, if it still lives, is ended without it
+        await asyncio.to_thread(self.bundle.sweep)
+
+    async def _watch_end(self) -> None:
+        record: ExitRecord | None = None
+        if self._runner is not None:
+            try:
+                record = await self._runner.wait()
+            except RunnerGone:
+                return  # a newer hub has it
+        record = record or self.bundle.read_exit()
+        if record is None and self.bundle.agent_alive():
+            await self._patiently(self._mark_unadopted)
+            while self.bundle.agent_alive():
+                await asyncio.sleep(0.25)
+        await asyncio.to_thread(self.bundle.sweep)
+        await self._finish(record)
+
+    def _mark_unadopted(self, step: Step) -> None:
+        step.session.attention = [*step.session.attention, Attention.UNADOPTED]
+        for request in list(step.session.input_requests):
+            step.conversation.withdraw(request.id, "the agent cannot be reached any more")
+
+    async def _finish(self, record: ExitRecord | None) -> None:
+        self._unfollow()
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.wait([self._taking])
+        while True:
+            try:
+                await self._take_all(to_the_end=True)
+                break
+            except OrchError as error:
+                log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+        await self._patiently(lambda step: self._record_end(step, record))
+        if self._runner is not None:
+            self._runner.detach()
+        self._context.live.pop(self.task.session_id, None)
+        self.finished.set_result(None)
+        for task in self._tasks - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _patiently(self, work: Callable[[Step], None]) -> None:
+        while True:
+            try:
+                return await self.write(work)
+            except OrchError as error:
+                log.warning("Run %s: recorded later: %s", self.run_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _record_end(self, step: Step, record: ExitRecord | None) -> None:
+        transaction, session = step.transaction, step.session
+        _requeue(session, transaction.unsent_prompts(self.run_id))
+        code, signal = (record.code, record.signal) if record else (None, None)
+        step.conversation.ended(Exit(code, signal, "\n".join(self._stderr_tail)))
+        transaction.end_run(self.run_id, exit_code=code, signal=signal)
+        session.pid, session.exit_code, session.ended_at = None, code, transaction.now
+        session.attention = [item for item in session.attention if item != Attention.UNADOPTED]
+        if record is None:
+            reason = Reason.LOST if self.bundle.same_boot() else Reason.MACHINE_RESTARTED
+            transaction.emit(RunLost(reason=reason), session=session, run_id=self.run_id)
+            verdict, message = reason, "How the agent's process ended is not known. `orch resume` goes on from here."
+        else:
+            transaction.emit(RunExited(exit_code=code, signal=signal), session=session, run_id=self.run_id)
+            verdict, message = _verdict(record)
+            if verdict == Reason.OUTPUT_LIMIT:
+                limited = RunOutputLimited(bytes=record.out_size + record.err_size)
+                transaction.emit(limited, session=session, run_id=self.run_id)
+        if session.state in LIVE:
+            if step.run.stop_requested is not None:
+                transaction.move(session, State.STOPPED, Reason.USER_STOPPED)
+            else:
+                transaction.move(session, State.FAILED, verdict, message)
+
+    # -- idleness -----------------------------------------------------------------------------------------------
+
+    def _reconsider_idleness(self) -> None:
+        """Leave an agent whose turn is over a while for a quick follow-up, then close its input."""
+        session = self._context.store.session(self.task.session_id)
+        idle = session is not None and session.state in ENDED and not self.finished.done()
+        if not idle and self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+        elif idle and self._idle is None:
+            assert session is not None
+            seconds = self._context.limits.idle_seconds if session.state == State.COMPLETED else 0
+            self._idle = asyncio.get_running_loop().call_later(seconds, lambda: self._spawn(self._let_go()))
+
+    async def _let_go(self) -> None:
+        if self._runner is None:
+            return
+        try:
+            await self._runner.close_input()
+            await asyncio.wait([self.finished], timeout=_CLOSE_GRACE_SECONDS)
+            if not self.finished.done():
+                await self._runner.stop("idle", STOP_GRACE)
+        except RunnerGone:
+            pass
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _unfollow(self) -> None:
+        for timer in (self._idle, self._wakeup):
+            if timer is not None:
+                timer.cancel()
+        for tail in (self._out, self._err):
+            self._context.follower.unwatch(tail.path)
+
+
+class TransactionLedger:
+    """A conversation's ledger in a transaction of the store."""
+
+    def __init__(self, transaction: Transaction, session: SessionRecord, run: RunRow, posted: list[OutboxRow]) -> None:
+        self.now = transaction.now
+        self.sent_already = False
+        """Set where the lines that follow were handed to the runner before."""
+        self.turn_ended = False
+        self._transaction = transaction
+        self._session = session
+        self._run = run
+        self._posted = posted
+
+    def emit(self, data: EventData) -> None:
+        """Append an event of the run."""
+        self.turn_ended = self.turn_ended or isinstance(data, (TurnCompleted, TurnFailed))
+        self._transaction.emit(data, session=self._session, run_id=self._run.id)
+
+    def move(self, state: State, reason: Reason | None, message: str = "") -> None:
+        """Change the session's state."""
+        self._transaction.move(self._session, state, reason, message)
+
+    def post(self, line: Line) -> None:
+        """Put a line into the outbox."""
+        if not self.sent_already:
+            seen = self._run.out_offset
+            row = self._transaction.post(self._run.id, line.text, prompt_id=line.prompt_id, seen=seen)
+            self._posted.append(row)
+
+
+def _take(step: Step, out: Batch, err: Batch) -> None:
+    run = step.run
+    if (run.out_offset, run.err_offset) != (out.start, err.start):
+        return
+    for text in err.lines:
+        log_line = AgentLog.model_construct(stream="stderr", text=text[:_LOG_LINE])
+        step.transaction.emit(log_line, session=step.session, run_id=run.id)
+    for line in out.lines:
+        step.conversation.receive(line)
+    run.out_offset, run.err_offset = out.end, err.end
+
+
+def _requeue(session: SessionRecord, prompt_ids: set[str | None]) -> None:
+    session.queued = [
+        item.model_copy(update={"status": FollowUpStatus.QUEUED}) if item.id in prompt_ids else item
+        for item in session.queued
+    ]
+
+
+def _verdict(record: ExitRecord) -> tuple[Reason, str]:
+    """Say why a run ended whose agent gave no final word."""
+    if record.spawn_error is not None:
+        return Reason.AGENT_UNAVAILABLE, f"The agent could not be started: {record.spawn_error}"
+    if record.why == "disk_full":
+        return Reason.DISK_FULL, "The disk is nearly full, so the agent was stopped. Free some space and resume it."
+    if record.why == "output_limit":
+        return Reason.OUTPUT_LIMIT, "The agent wrote more than the limit on its output and was stopped."
+    if record.signal is not None:
+        return Reason.KILLED, f"The agent was ended by signal {record.signal}. `orch resume` goes on from here."
+    return Reason.EXITED_WITHOUT_RESULT, f"The agent exited with code {record.code} and without a result."

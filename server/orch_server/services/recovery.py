@@ -1,0 +1,116 @@
+"""Taking over what an earlier hub left. The cases are a list; each is handled, and none is repaired by deleting."""
+
+import asyncio
+import logging
+
+from orch_server.domain.events import HubRecovered, RunAdopted
+from orch_server.domain.session import Reason, State
+from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
+from orch_server.services import launching, projects
+from orch_server.services.context import Context, Environment
+from orch_server.services.live import LiveRun
+from orch_server.store.records import RunRow
+from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+_SILENT_RETRY_SECONDS = 2.0
+
+
+async def recover(context: Context, down_seconds: float) -> None:
+    """Adopt every run that an earlier hub left, and settle what was under way.
+
+    A run that is not known to have ended is one of these:
+    1. nothing was started: its bundle has no run.json, and we take care that none comes; it is ended as if it had
+       never begun, and its session waits for a client in whose environment it can start;
+    2. its runner lives: attached to, what it did not acknowledge is sent again under the same ids;
+    3. its runner lives and does not answer (stopped, or a stuck machine): asked again until it does;
+    4. its runner is gone: the output is taken in to its end and the session gets the verdict that the agent's last
+       word, its exit record or their absence gives; while the agent itself still lives the session says `unadopted`.
+    """
+    adopted = lost = resent = 0
+    for row in context.store.live_runs():
+        bundle = context.runs.bundle(row.id)
+        if bundle.read_run() is None and bundle.abandon():
+            await context.store.write(lambda transaction, row=row: _never_began(transaction, row))  # type: ignore[misc]
+            continue
+        live = _live_run(context, row)
+        resent += len(context.store.outbox_of(row.id))
+        try:
+            run = await context.runs.adopt(row.id)
+        except (RunnerSilent, RunnerGone) as reason:
+            log.warning("Run %s: %s", row.id, reason)
+            context.spawn(_adopt_later(context, live, row, down_seconds))
+            continue
+        if run is None:
+            lost += 1
+            live.follow(None)
+        else:
+            adopted += 1
+            await _adopt(context, live, row, run, down_seconds)
+    await context.store.write(lambda transaction: _interrupted(transaction, context))
+    recovered = HubRecovered(adopted=adopted, lost=lost, resent=resent)
+    if adopted or lost or resent:
+        await context.store.write(lambda transaction: transaction.emit(recovered))
+
+
+async def start_waiting(context: Context, environment: Environment) -> None:
+    """A client came: start what waited for an environment to run in."""
+    waiting, _ = context.store.sessions(reason=Reason.WAITING_FOR_CLIENT, limit=1_000)
+    for session in waiting:
+        if session.id not in context.live and session.id not in context.bring_ups:
+            launching.bring_up(context, session.id, environment)
+
+
+async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_seconds: float) -> None:
+    event = RunAdopted(pid=run.pid, hub_down_seconds=round(down_seconds, 3))
+
+    def work(transaction: Transaction) -> None:
+        session = transaction.session(row.session_id)
+        session.pid = run.pid
+        transaction.emit(event, session=session, run_id=row.id)
+        transaction.set_run(row.id, state="running")
+        if session.state == State.CREATED:
+            session.started_at = session.started_at or transaction.now
+            transaction.move(session, State.RUNNING, None)
+
+    await context.store.write(work)
+    live.follow(run)
+    context.spawn(launching.go_on_afterwards(context, live))
+
+
+async def _adopt_later(context: Context, live: LiveRun, row: RunRow, down_seconds: float) -> None:
+    while True:
+        await asyncio.sleep(_SILENT_RETRY_SECONDS)
+        try:
+            run = await context.runs.adopt(row.id)
+        except RunnerSilent:
+            continue
+        except RunnerGone:
+            return  # a newer hub has it
+        if run is None:
+            live.follow(None)
+        else:
+            await _adopt(context, live, row, run, down_seconds)
+        return
+
+
+def _live_run(context: Context, row: RunRow) -> LiveRun:
+    session = context.store.session(row.session_id)
+    assert session is not None
+    project = projects.get(context, session.project_id)
+    task = launching.task_for(session, row.id, project.path)
+    return LiveRun(context, row, task, context.adapter(session.agent))
+
+
+def _never_began(transaction: Transaction, row: RunRow) -> None:
+    launching.abandon_run(transaction, row.session_id, row.id)
+
+
+def _interrupted(transaction: Transaction, context: Context) -> None:
+    """Sessions whose start was under way wait for a client: agents run in a client's environment."""
+    created, _ = context.store.sessions(states=[State.CREATED], limit=1_000)
+    busy = {row.session_id for row in context.store.live_runs()}
+    for record in created:
+        if record.id not in busy:
+            session = transaction.session(record.id)
+            transaction.move(session, State.CREATED, Reason.WAITING_FOR_CLIENT, launching.WAITING)

@@ -1,0 +1,73 @@
+"""Reading a growing file by whole lines."""
+
+import os
+from dataclasses import dataclass
+
+_READ_BYTES = 1024 * 1024
+LONGEST_LINE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines without their newlines, and where in the file they begin and end."""
+
+    lines: list[str]
+    start: int
+    end: int
+
+
+class Tail:
+    """A file that another process appends to. What was read counts only once `end` was accepted as `offset`."""
+
+    def __init__(self, path: str, offset: int) -> None:
+        self.path = path
+        self.offset = offset
+
+    def read(self, *, to_the_end: bool = False) -> Batch:
+        """Return the next whole lines, about a megabyte of them, more only where one line is longer.
+
+        A line over 16 MiB is left out and a note stands in its place. With `to_the_end` the writer is gone, and what
+        follows the last newline counts as a line too.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return Batch([], self.offset, self.offset)
+        try:
+            return self._read(descriptor, to_the_end=to_the_end)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, descriptor: int, *, to_the_end: bool) -> Batch:
+        data = b""
+        position = self.offset
+        while True:
+            chunk = os.pread(descriptor, _READ_BYTES, position)
+            position += len(chunk)
+            data += chunk
+            if b"\n" in chunk:
+                break
+            if len(data) > LONGEST_LINE:
+                return self._skip(descriptor, position, to_the_end=to_the_end)
+            if not chunk:
+                if to_the_end and data:
+                    break
+                return Batch([], self.offset, self.offset)
+        whole = data if to_the_end and b"\n" not in data else data[: data.rindex(b"\n") + 1]
+        lines = whole.decode("utf-8", "replace").split("\n")
+        if not lines[-1]:
+            lines.pop()
+        return Batch(lines, self.offset, self.offset + len(whole))
+
+    def _skip(self, descriptor: int, position: int, *, to_the_end: bool) -> Batch:
+        while chunk := os.pread(descriptor, _READ_BYTES, position):
+            newline = chunk.find(b"\n")
+            if newline >= 0:
+                position += newline + 1
+                break
+            position += len(chunk)
+        else:
+            if not to_the_end:
+                return Batch([], self.offset, self.offset)
+        note = f"[a line of {position - self.offset} bytes was left out: the longest is {LONGEST_LINE}]"
+        return Batch([note], self.offset, position)

@@ -1,0 +1,1 @@
+"""Tests of the adapters: recorded lines in, facts and lines out."""

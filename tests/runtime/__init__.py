@@ -1,0 +1,1 @@
+"""Tests of the runtime room, with real processes."""
