@@ -14,7 +14,7 @@ install: $(INSTALLED) ## Make .venv with orch and all that its tests need
 
 $(INSTALLED): pyproject.toml constraints.txt server/orch_server/__init__.py
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@$(BIN)/python -m compileall -q server/orch_server
 	@touch $@
 

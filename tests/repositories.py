@@ -36,7 +36,7 @@ class ScratchRepository:
         """Commit everything there is, `files` written before, and return the commit's name."""
         self.write(files or {})
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        self.git("-c", "maintenance.auto=false", "commit", "--quiet", "--allow-empty", "--message", message)
         return self.head
 
     @property
@@ -58,7 +58,7 @@ def make_repository(
     home.mkdir(parents=True, exist_ok=True)
     path.mkdir(parents=True, exist_ok=True)
     repository = ScratchRepository(path, home)
-    repository.git("init", "--quiet", "--initial-branch=main", *options)
+    repository.git("init", "--quiet", "--template=", "--initial-branch=main", *options)
     repository.write({"README.md": "# Scratch\n"} if files is None else files)
     if commit:
         repository.commit("first")

@@ -45,6 +45,8 @@ Kind = TypeVar("Kind")
 
 RECORDINGS = Path(__file__).parent.parent / "recordings" / "claude"
 PROMPT = Prompt("00000000-0000-4000-8000-000000000001", "Do it")
+RUNNING: Json = {"type": "system", "subtype": "session_state_changed", "state": "running"}
+IDLE: Json = {"type": "system", "subtype": "session_state_changed", "state": "idle"}
 STEER = Prompt("00000000-0000-4000-8000-000000000002", "And that")
 
 
@@ -235,6 +237,38 @@ def test_an_interrupt_is_no_failure() -> None:
     assert talk.written()["request"] == {"subtype": "interrupt"}
     failed = {"type": "result", "subtype": "error_during_execution", "is_error": True, "errors": ["internal"]}
     assert talk.hears(failed) == [TurnEnded(Reason.USER_STOPPED, "The turn was interrupted.")]
+
+
+def test_a_turn_lasts_until_the_program_is_idle() -> None:
+    talk = Talk()
+    talk.hears(RUNNING)
+    assert not talk.hears(a_result("I sent a subagent."))
+    assert talk.dialogue.busy
+    assert not talk.hears(a_result("It found nothing."))
+    assert talk.hears(IDLE) == [TurnEnded(text="It found nothing.")]
+    assert not talk.dialogue.busy
+    assert not talk.hears(RUNNING, IDLE)
+
+
+def test_a_further_text_ends_a_turn_that_waits_for_subagents() -> None:
+    talk = Talk()
+    talk.hears(RUNNING, a_result("I sent a subagent."))
+    talk.take(talk.dialogue.prompt(STEER))
+    assert talk.hears(an_echo(STEER)) == [TurnEnded(text="I sent a subagent."), PromptAccepted(STEER.id)]
+
+
+def test_an_interrupt_of_subagents_is_a_stop() -> None:
+    talk = Talk()
+    talk.hears(RUNNING, a_result("I sent a subagent."))
+    talk.take(talk.dialogue.interrupt())
+    assert only(talk.hears(IDLE), TurnEnded).reason == Reason.USER_STOPPED
+
+
+@pytest.mark.parametrize(("end", "reason"), [(Exit(code=0), None), (Exit(signal=9), Reason.KILLED)])
+def test_a_program_that_leaves_its_subagents(end: Exit, reason: Reason | None) -> None:
+    talk = Talk()
+    talk.hears(RUNNING, a_result("I sent a subagent."))
+    assert only(talk.take(talk.dialogue.ended(end)), TurnEnded).reason == reason
 
 
 # Messages.

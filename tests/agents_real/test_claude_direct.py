@@ -310,19 +310,21 @@ async def an_interrupt_ends_a_turn_of_subagents(place: "Place") -> None:
         await run.wait_for(UsageSeen)
         assert run.dialogue.busy
         run.interrupt()
-        print(await run.wait_for(TurnEnded))
+        assert (await run.wait_for(TurnEnded)).reason == Reason.USER_STOPPED
+        run.prompt("[[say still here]]")
+        assert (await run.wait_for(TurnEnded)).text == "still here"
 
 
 async def errors_of_the_api_are_told_apart(place: "Place") -> None:
     reasons = {500: Reason.API_ERROR, 400: Reason.API_ERROR, 429: Reason.USAGE_LIMIT, 401: Reason.NOT_LOGGED_IN}
-    for status, reason in reasons.items():
-        async with place.run() as run:
+    async with place.run() as run:
+        for status, reason in reasons.items():
             run.prompt(f"[[error {status}]]")
             ended = await run.wait_for(TurnEnded)
-        assert ended.reason == reason, (status, ended)
-        assert str(status) in ended.text
-        assert not run.all_of(AgentMessage)
-        assert len(run.all_of(TurnEnded)) == 1
+            assert ended.reason == reason, (status, ended)
+            assert str(status) in ended.text
+    assert not run.all_of(AgentMessage)
+    assert len(run.all_of(TurnEnded)) == len(reasons)
 
 
 async def a_retry_is_told(place: "Place") -> None:

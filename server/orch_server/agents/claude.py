@@ -184,7 +184,7 @@ class ClaudeDialogue(Dialogue):
         if not self.busy:
             return Output()
         self.state["interrupts"] += 1
-        self.state["interrupting"] = True
+        self._interrupted()
         return Output(lines=[_control(f"orch-interrupt-{self.state['interrupts']}", {"subtype": "interrupt"})])
 
     def receive(self, line: str) -> Output:
@@ -209,7 +209,7 @@ class ClaudeDialogue(Dialogue):
             case "user":
                 self.state["sent"].append(data.get("uuid") or "")
             case "control_request" if data.get("request", {}).get("subtype") == "interrupt":
-                self.state["interrupting"] = True
+                self._interrupted()
             case "control_response":
                 reply = data.get("response", {})
                 request = self.state["requests"].pop(reply.get("request_id"), None)
@@ -534,6 +534,12 @@ class ClaudeDialogue(Dialogue):
         if not self.state["tells_idle"]:
             self._end_turn(output)
 
+    def _interrupted(self) -> None:
+        self.state["interrupting"] = True
+        if self.state["held"] is not None:
+            # Its subagents are stopped, and no other result follows.
+            self.state["held"] = [Reason.USER_STOPPED, INTERRUPTED, None]
+
     def _end_turn(self, output: Output) -> None:
         """Tell the end of the turn whose last result was told."""
         if self.state["held"] is not None:
@@ -550,7 +556,7 @@ class ClaudeDialogue(Dialogue):
         if data["subtype"] == "error_during_execution" and (aborted or self.state["interrupting"]):
             if plan and not self.state["interrupting"]:
                 return TurnEnded(text=plan)  # the end that _leave_plan asked for
-            return TurnEnded(Reason.USER_STOPPED, "The turn was interrupted.")
+            return TurnEnded(Reason.USER_STOPPED, INTERRUPTED)
         if known := _diagnose(text):
             return known
         status, error = data.get("api_error_status"), self.state["error"]
@@ -614,6 +620,7 @@ class ClaudeDialogue(Dialogue):
 
 
 CAP = 64 * 1024
+INTERRUPTED = "The turn was interrupted."
 
 # Lines that tell a user nothing, or nothing that another line does not tell.
 NOISE = frozenset(
@@ -732,7 +739,7 @@ RESULT_TEXTS = {
 def _explain_exit(end: Exit, *, was_interrupted: bool) -> TurnEnded:
     """Say why the program is gone although a turn ran."""
     if was_interrupted:
-        return TurnEnded(Reason.USER_STOPPED, "The turn was interrupted.")
+        return TurnEnded(Reason.USER_STOPPED, INTERRUPTED)
     if known := _diagnose(end.stderr_tail):
         return known
     tail = f"\n{end.stderr_tail.strip()}" if end.stderr_tail.strip() else ""

@@ -1,0 +1,1 @@
+"""Whole orch: real bridges, a real hub, real runners and agents."""

@@ -1,0 +1,124 @@
+"""An orch home of a test's own: its environment, its command line, its hub, and an end that leaves no process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.waiting import wait_until
+
+BIN = os.path.dirname(sys.executable)
+
+
+class OrchHome:
+    """One ORCH_HOME below a test's directory, with nothing of the machine's environment in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.path = root / "orch"
+        self.environment = {
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "HOME": str(root / "home"),
+            "LANG": "C.UTF-8",
+            "TMPDIR": str(root / "tmp"),
+            "XDG_RUNTIME_DIR": str(root / "run"),
+            "XDG_CONFIG_HOME": str(root / "config"),
+            "ORCH_HOME": str(self.path),
+        }
+        for name in ("home", "tmp", "run", "config/orch"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        (root / "run").chmod(0o700)
+
+    def configure(self, text: str) -> None:
+        """Write the user's config.toml; a hub that runs already does not read it."""
+        (self.root / "config" / "orch" / "config.toml").write_text(text)
+
+    def cli(self, *arguments: str, expect: int | None = 0, input: str | None = None, timeout: float = 60) -> str:  # noqa: A002
+        """Run `orch ...` and return its standard output; the exit code must be `expect` (None: any)."""
+        done = subprocess.run(
+            [f"{BIN}/orch", *arguments],
+            env=self.environment,
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert expect in {None, done.returncode}, f"orch {arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def json(self, *arguments: str, expect: int | None = 0) -> Any:
+        """Run `orch ... --json` and return what its last line says."""
+        return json.loads(self.cli(*arguments, "--json", expect=expect).splitlines()[-1])
+
+    def events(self, *arguments: str) -> list[dict[str, Any]]:
+        """Return past events."""
+        return [json.loads(line) for line in self.cli("events", *arguments, "--json").splitlines()]
+
+    def send(self, agent: str, action: str, project: str, prompt: str, *more: str) -> str:
+        """Start a session and return its id."""
+        return self.cli("send", agent, action, project, "--prompt", prompt, *more).split()[0]
+
+    def session(self, session_id: str) -> dict[str, Any]:
+        """Return a session as the hub tells it."""
+        found: dict[str, Any] = self.json("sessions", "show", session_id)
+        return found
+
+    def wait(self, session_id: str, *, timeout: float = 30) -> dict[str, Any]:
+        """Wait until a session is done or waits for the user, and return it."""
+        self.cli("wait", session_id, "--timeout", str(timeout), expect=None, timeout=timeout + 10)
+        return self.session(session_id)
+
+    def hub_pid(self) -> int:
+        """Return the pid of the hub that holds the lock, as the hub wrote it."""
+        return int((self.path / "hub.lock").read_text())
+
+    def kill_hub(self) -> int:
+        """SIGKILL the hub and return the pid it had."""
+        pid = self.hub_pid()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        return pid
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every live process that belongs to this home: its hub, its runners, its agents, its bridges."""
+        mark = f"ORCH_HOME={self.path}".encode()
+        cookies = {str(run.get("cookie")).encode() for run in self._runs()}
+        found = []
+        for process in psutil.process_iter(["pid"]):
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0")
+                words = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+                carries = any(word.startswith(b"ORCH_RUN=") and word[9:] in cookies for word in environment)
+                if mark in environment or carries or str(self.path).encode() in words:
+                    found.append(process)
+            except (OSError, psutil.Error):
+                continue
+        return [process for process in found if process.pid != os.getpid()]
+
+    def close(self) -> None:
+        """End the hub and everything it started."""
+        deadline = time.monotonic() + 10
+        while (left := self.processes()) and time.monotonic() < deadline:
+            for process in left:
+                try:
+                    process.kill()
+                except psutil.Error:
+                    pass
+            psutil.wait_procs(left, timeout=0.2)
+
+    def _runs(self) -> list[dict[str, Any]]:
+        found = []
+        for record in self.path.glob("runs/*/run.json"):
+            try:
+                found.append(json.loads(record.read_text()))
+            except (OSError, ValueError):
+                continue
+        return found
