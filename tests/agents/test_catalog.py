@@ -32,14 +32,14 @@ def test_what_orch_knows_is_complete() -> None:
         assert adapter.protocol in {"acp", "stream-json", "app-server", "command"}
         assert adapter.install_hint
         assert adapter.capabilities.follow_up in {"queue", "steer", "none"}
-        assert adapter.programs or adapter.program
+        assert adapter.programs
         assert adapter.launch(dataclasses.replace(TASK, new_conversation_id="5d5d1c1e-0000-4000-8000-000000000000"))
 
 
 def test_the_demo_agent_is_started_with_the_python_that_is_given() -> None:
     demo = catalog()["demo"]
     assert isinstance(demo, DemoAdapter)
-    assert demo.program == "/usr/bin/python3"
+    assert list(demo.programs) == ["/usr/bin/python3"]
     launch = demo.launch(dataclasses.replace(TASK, action=Action.REVIEW))
     assert launch.arguments == ["-I", "-S", DEMO_FILE, "--state", "/state/demo", "--read-only", "--model", "big"]
 

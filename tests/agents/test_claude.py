@@ -748,7 +748,7 @@ def test_forty_thousand_words_a_second_pass() -> None:
 
 
 def _seconds_for(dialogue: ClaudeDialogue, line: str, times: int) -> float:
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(times):
         dialogue.receive(line)
-    return time.perf_counter() - started
+    return time.process_time() - started

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from orch_server.agents.adapter import (
     Task,
     TurnEnded,
 )
-from orch_server.agents.command import CommandAdapter, fill_model, with_prompt
+from orch_server.agents.command import CommandAdapter, fill_model
 from orch_server.domain.events import AgentMessage
 from orch_server.domain.session import Action, Policy, Reason
 from tests.agents.driver import Driver, ended, said
@@ -58,9 +59,8 @@ def test_the_model_in_the_arguments(arguments: Sequence[str], model: str | None,
 
 def test_a_prompt_as_an_argument() -> None:
     adapter = command("--do", "{prompt}", "--model", "{model}")
-    launch = adapter.launch(TASK)
-    assert launch == Launch(["--do", "{prompt}", "--model", "big"], {}, close_input=True)
-    assert with_prompt(launch, "{model}; rm -r").arguments == ["--do", "{model}; rm -r", "--model", "big"]
+    launch = adapter.launch(replace(TASK, prompt="{model}; rm -r"))
+    assert launch == Launch(["--do", "{model}; rm -r", "--model", "big"], {}, close_input=True)
     dialogue = adapter.dialogue(TASK)
     assert dialogue.begin() == Output()
     assert dialogue.prompt(Prompt("p1", "Hello")) == Output()
@@ -74,7 +74,7 @@ def test_a_prompt_on_standard_input(prompt_first: bool) -> None:
     steps = [lambda: dialogue.prompt(Prompt("p1", "Hello\nthere")), dialogue.begin]
     for step in steps if prompt_first else reversed(steps):
         lines += step().lines
-    assert lines == [Line("Hello\nthere", prompt_id="p1")]
+    assert lines == [Line("Hello"), Line("there", prompt_id="p1")]
 
 
 def test_output_is_one_message_and_the_exit_code_is_the_verdict() -> None:

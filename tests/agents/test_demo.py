@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from acp import schema
+from pydantic import BaseModel
 
 from orch_server.agents import demo_agent
 from orch_server.agents.adapter import Answer, Asked, ConversationNamed, Fact, Task, TurnEnded, UsageSeen, Withdrawn
@@ -42,7 +43,7 @@ def start(tmp_path: Path, project: Path) -> Iterator[Start]:
         adapter = DemoAdapter(sys.executable, str(tmp_path / "state"))
         run_id = f"run{len(drivers)}"
         task = Task("session", run_id, action, Policy.ASK, str(project), conversation_id=resume)
-        driver = Driver(adapter, adapter.program, task, environment)
+        driver = Driver(adapter, adapter.programs[0], task, environment)
         drivers.append(driver)
         return driver
 
@@ -96,10 +97,15 @@ def test_it_speaks_the_protocol_of_the_schema(start: Start) -> None:
     conversation = first.dialogue.state["conversation"]
     second = start(resume=conversation)
     second.run("[[say x]]")
-    requests = {
+    requests: dict[str, type[BaseModel]] = {
         "session/request_permission": schema.RequestPermissionRequest,
         "elicitation/create": schema.CreateFormSessionElicitationRequest,
         "session/update": schema.SessionNotification,
+    }
+    results: dict[str, type[BaseModel]] = {
+        "protocolVersion": schema.InitializeResponse,
+        "sessionId": schema.NewSessionResponse,
+        "stopReason": schema.PromptResponse,
     }
     seen = set()
     for line in first.lines + second.lines:
@@ -109,15 +115,10 @@ def test_it_speaks_the_protocol_of_the_schema(start: Start) -> None:
             requests[message["method"]].model_validate(message["params"])
             seen.add(message["method"])
         elif "result" in message:
-            for key, model in {
-                "protocolVersion": schema.InitializeResponse,
-                "sessionId": schema.NewSessionResponse,
-                "stopReason": schema.PromptResponse,
-            }.items():
-                if key in message["result"]:
-                    model.model_validate(message["result"])
-                    seen.add(key)
-    assert seen == {*requests, "protocolVersion", "sessionId", "stopReason"}
+            for key in results.keys() & message["result"].keys():
+                results[key].model_validate(message["result"])
+                seen.add(key)
+    assert seen == {*requests, *results}
 
 
 def test_a_prompt_without_directives_gets_a_friendly_answer(agent: Driver, project: Path) -> None:

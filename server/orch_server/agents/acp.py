@@ -13,7 +13,7 @@ Rules that hold for all of them, each seen in a recording:
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 
@@ -97,19 +97,19 @@ class AcpAdapter(Adapter):
     capabilities = Capabilities(
         resume=True, follow_up="queue", approvals=True, questions=True, read_only=False, model=True
     )
-    arguments: ClassVar[Sequence[str]] = ()
+    arguments: Sequence[str] = ()
     """After the program's name; may hold "{model}"."""
-    read_only_arguments: ClassVar[Sequence[str]] = ()
-    implement_arguments: ClassVar[Sequence[str]] = ()
-    environment: ClassVar[Mapping[str, str]] = {}
-    read_only_modes: ClassVar[Sequence[str]] = ("read-only", "plan")
+    read_only_arguments: Sequence[str] = ()
+    implement_arguments: Sequence[str] = ()
+    environment: Mapping[str, str] = {}
+    read_only_modes: Sequence[str] = ("read-only", "plan")
     """Session modes for a read-only action, the best first; the first that the program offers is set."""
-    implement_modes: ClassVar[Sequence[str]] = ()
-    notices: ClassVar[tuple[str, ...]] = ()
+    implement_modes: Sequence[str] = ()
+    notices: tuple[str, ...] = ()
     """How chunks begin that are a message of their own and no part of the answer (Copilot: "Info: ")."""
-    error_prefix: ClassVar[str] = "Error:"
+    error_prefix: str = "Error:"
     """How the last chunk of a turn begins that failed although it ends with `end_turn` and no usage (Copilot)."""
-    usage_is_cumulative: ClassVar[bool] = False
+    usage_is_cumulative: bool = False
     """Whether the usage in a prompt's response counts since the program's start (Copilot), else only that turn."""
 
     def launch(self, task: Task) -> Launch:

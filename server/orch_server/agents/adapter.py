@@ -11,7 +11,7 @@ standard input, in order. All of its memory is in `state`, a JSON value that is 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from orch_server.domain.events import EventData
 from orch_server.domain.session import Action, InputRequest, Policy, QuestionAnswer, Reason, Usage
@@ -45,6 +45,8 @@ class Task:
     """The agent's own name of the conversation to resume; None begins one."""
     new_conversation_id: str = ""
     """A random UUID for programs that let the caller choose the name of a new conversation."""
+    prompt: str = ""
+    """The text the run begins with, for programs that take it as an argument; the dialogue gets it by `prompt`."""
     as_root: bool = False
 
     @property
@@ -135,7 +137,7 @@ class Withdrawn:
 
 
 Fact = ConversationNamed | PromptAccepted | TurnEnded | UsageSeen | Asked | Withdrawn | EventData
-"""What a program told. Among the events only `agent.*` are facts of a program; AgentUsage is left to the caller."""
+"""What a program told. Of the events a dialogue gives `agent.*` (but no AgentUsage), in a replay InputAnswered too."""
 
 
 @dataclass(slots=True)
@@ -215,6 +217,14 @@ class Dialogue(ABC):
         """Ask the program to end the running turn by its own means; nothing if it has none or no turn runs."""
 
     @abstractmethod
+    def observe(self, line: str) -> Output:
+        """Take note of a line that another client wrote to the program, as if the dialogue had written it.
+
+        For replays: from then on it only listens, and its facts are those a caller of `answer` and `interrupt` would
+        know (InputAnswered, Withdrawn).
+        """
+
+    @abstractmethod
     def ended(self, end: Exit) -> Output:
         """The process is gone and all of its output was received: give the facts that follow.
 
@@ -225,15 +235,15 @@ class Dialogue(ABC):
 class Adapter(ABC):
     """What orch knows of one agent program."""
 
-    name: ClassVar[str] = ""
-    display_name: ClassVar[str] = ""
-    protocol: ClassVar[str] = ""
+    name: str = ""
+    display_name: str = ""
+    protocol: str = ""
     """How it is talked to: `stream-json`, `acp`, `app-server` or `command`."""
-    programs: ClassVar[Sequence[str]] = ()
-    """Names under which the program is looked for on the client's PATH, the best first."""
-    install_hint: ClassVar[str] = ""
-    version_arguments: ClassVar[Sequence[str]] = ("--version",)
-    capabilities: ClassVar[Capabilities]
+    programs: Sequence[str] = ()
+    """What to start: absolute paths, or names that are looked for on the client's PATH; the best first."""
+    install_hint: str = ""
+    version_arguments: Sequence[str] = ("--version",)
+    capabilities: Capabilities
 
     @abstractmethod
     def launch(self, task: Task) -> Launch:

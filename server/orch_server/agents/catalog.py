@@ -7,7 +7,6 @@ program without code, or takes the place of a known one.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from orch_server.agents.acp import AcpAdapter
 from orch_server.agents.adapter import Adapter
@@ -64,19 +63,15 @@ def _configured(name: str, table: AgentConfig) -> Adapter:
         raise _wrong(name, f"{PROMPT} has no place in an ACP command", 'Leave it out, or set protocol = "command".')
     if not all(isinstance(key, str) and isinstance(value, str) for key, value in table.env.items()):
         raise _wrong(name, "env must hold strings", 'Write values in quotes: env = {LEVEL = "1"}.')
-    fields: dict[str, Any] = {
-        "name": name,
-        "display_name": name,
-        "programs": (command[0],),
-        "arguments": tuple(command[1:]),
-        "environment": dict(table.env),
-        "install_hint": f"{command[0]} is named in [agents.{name}] of your config; install it or change the command.",
-    }
+    adapter = base()
+    adapter.name = adapter.display_name = name
+    adapter.programs = (command[0],)
+    adapter.arguments = tuple(command[1:])
+    adapter.environment = dict(table.env)
+    adapter.install_hint = f"{command[0]} is named in [agents.{name}] of your config; install it or change the command."
     if table.protocol == "command":
         takes_model = any(MODEL in word for word in command)
-        fields["capabilities"] = base.capabilities.model_copy(update={"model": takes_model})
-    # What is known of an agent are class attributes, so an agent from the config is a class as well.
-    adapter: Adapter = type(f"Configured_{name}", (base,), fields)()
+        adapter.capabilities = adapter.capabilities.model_copy(update={"model": takes_model})
     return adapter
 
 

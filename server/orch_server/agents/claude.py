@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -76,12 +76,12 @@ PLAN_PROMPT = (
 class ClaudeAdapter(Adapter):
     """Claude Code."""
 
-    name: ClassVar[str] = "claude"
-    display_name: ClassVar[str] = "Claude Code"
-    protocol: ClassVar[str] = "stream-json"
-    programs: ClassVar[tuple[str, ...]] = ("claude",)
-    install_hint: ClassVar[str] = "Install Claude Code: npm install -g @anthropic-ai/claude-code"
-    capabilities: ClassVar[Capabilities] = Capabilities(
+    name: str = "claude"
+    display_name: str = "Claude Code"
+    protocol: str = "stream-json"
+    programs: tuple[str, ...] = ("claude",)
+    install_hint: str = "Install Claude Code: npm install -g @anthropic-ai/claude-code"
+    capabilities: Capabilities = Capabilities(
         resume=True, follow_up="steer", approvals=True, questions=True, read_only=True, model=True
     )
 

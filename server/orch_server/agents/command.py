@@ -5,7 +5,7 @@ starts the program again.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from orch_server.agents.adapter import (
     Adapter,
@@ -35,9 +35,9 @@ class CommandAdapter(Adapter):
     """A program that is given one prompt and answers on its standard output."""
 
     protocol = "command"
-    arguments: ClassVar[Sequence[str]] = ()
+    arguments: Sequence[str] = ()
     """After the program's name; may hold "{prompt}" and "{model}"."""
-    environment: ClassVar[Mapping[str, str]] = {}
+    environment: Mapping[str, str] = {}
     capabilities = Capabilities(
         resume=False, follow_up="none", approvals=False, questions=False, read_only=False, model=False
     )
@@ -48,8 +48,10 @@ class CommandAdapter(Adapter):
         return PROMPT in self.arguments
 
     def launch(self, task: Task) -> Launch:
-        """Say how the program is started; "{prompt}" stays for `with_prompt`, since a task does not hold its text."""
-        return Launch(fill_model(self.arguments, task.model), dict(self.environment), close_input=True)
+        """Say how the program is started, with the prompt in place of "{prompt}"."""
+        filled = fill_model(self.arguments, task.model)
+        arguments = [task.prompt if argument == PROMPT else argument for argument in filled]
+        return Launch(arguments, dict(self.environment), close_input=True)
 
     def dialogue(self, task: Task, state: dict[str, Any] | None = None) -> Dialogue:
         """Return a dialogue: a new one, or with `state` the one that was saved."""
@@ -122,7 +124,10 @@ class CommandDialogue(Dialogue):
 
     def _unwritten(self) -> list[Line]:
         text = self.state.pop("unwritten", None)
-        return [] if text is None else [Line(text, prompt_id=self.state["prompt"])]
+        if text is None:
+            return []
+        *lines, last = text.split("\n")
+        return [*(Line(line) for line in lines), Line(last, prompt_id=self.state["prompt"])]
 
     def _accepted(self) -> Output:
         if self.state.get("accepted") or "prompt" not in self.state:
@@ -132,12 +137,6 @@ class CommandDialogue(Dialogue):
 
     def _message(self, text: str, *, final: bool = False) -> AgentMessage:
         return AgentMessage(message_id=f"{self.task.run_id}-m1", text=text, final=final)
-
-
-def with_prompt(launch: Launch, text: str) -> Launch:
-    """Return `launch` with the prompt in place of "{prompt}"."""
-    arguments = [text if argument == PROMPT else argument for argument in launch.arguments]
-    return Launch(arguments, launch.environment, launch.close_input)
 
 
 def fill_model(arguments: Sequence[str], model: str | None) -> list[str]:

@@ -1,7 +1,6 @@
 """The demo agent as orch starts it: an agent that needs no installation, no account and no network."""
 
 import os
-from typing import ClassVar
 
 from orch_server.agents.acp import AcpAdapter
 from orch_server.agents.adapter import Capabilities, Launch, Task
@@ -12,9 +11,9 @@ DEMO_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "demo_agent
 class DemoAdapter(AcpAdapter):
     """An agent without a model that does what directives in its prompt say."""
 
-    name: ClassVar[str] = "demo"
-    display_name: ClassVar[str] = "Demo agent"
-    install_hint: ClassVar[str] = "It comes with orch."
+    name = "demo"
+    display_name = "Demo agent"
+    install_hint = "It comes with orch."
     version_arguments = ("-I", "-S", DEMO_FILE, "--version")
     capabilities = Capabilities(
         resume=True, follow_up="queue", approvals=True, questions=True, read_only=True, model=True
@@ -22,8 +21,7 @@ class DemoAdapter(AcpAdapter):
     read_only_modes = ()
 
     def __init__(self, python: str, state_dir: str, module_file: str = DEMO_FILE) -> None:
-        self.program = python
-        """What is started, instead of a name looked for on a PATH."""
+        self.programs = (python,)
         self._state_dir = state_dir
         self._module_file = module_file
 

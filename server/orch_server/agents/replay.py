@@ -13,16 +13,13 @@ the dialogue acts on its own: it begins, is given one prompt, and what it writes
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from orch_server.agents.adapter import (
     Adapter,
     Asked,
     ConversationNamed,
-    Dialogue,
     Exit,
     Fact,
-    Output,
     Prompt,
     Task,
     TurnEnded,
@@ -36,14 +33,6 @@ TASK = Task("replay", "replay", Action.IMPLEMENT, Policy.ASK, cwd="/")
 """What a recording is said to be for, where its real task is not known."""
 
 _BOTH_WAYS = re.compile(r"([<>]) ([0-9.]+) (.*)", re.DOTALL)
-
-
-@runtime_checkable
-class Observer(Protocol):
-    """A dialogue that can be told what another client wrote."""
-
-    def observe(self, line: str) -> Output:
-        """Take note of a line that another client wrote to the program."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +80,7 @@ def replay(adapter: Adapter, steps: Sequence[Step], end: Exit | None = None, tas
         facts += dialogue.begin().facts
         facts += dialogue.prompt(Prompt("replayed-1", "(not recorded)")).facts
     for step in steps:
-        facts += (_observe(dialogue, step.line) if step.written else dialogue.receive(step.line)).facts
+        facts += (dialogue.observe(step.line) if step.written else dialogue.receive(step.line)).facts
     if end is not None:
         facts += dialogue.ended(end).facts
     return facts
@@ -128,10 +117,6 @@ def summarize(facts: Sequence[Fact]) -> Summary:
     if waiting:
         state, reason, message = State.WAITING_FOR_USER, None, ""
     return Summary(state, reason, message, conversation, turns, usage, requests, events)
-
-
-def _observe(dialogue: Dialogue, line: str) -> Output:
-    return dialogue.observe(line) if isinstance(dialogue, Observer) else Output()
 
 
 def _state_after(ended: TurnEnded) -> State:

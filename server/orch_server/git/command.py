@@ -66,7 +66,7 @@ class Git:
 
     executable: str
     environment: Mapping[str, str]
-    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(8, "git"))
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "git"))
     locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
 
     def lock(self, name: str) -> asyncio.Lock:

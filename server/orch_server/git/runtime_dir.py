@@ -4,6 +4,7 @@ A repository can contain a symbolic link of that name, so every step into it is 
 """
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,21 @@ async def ensure_runtime_dir(git: Git, repository: Repository, name: str = ".orc
         raise _refused(
             repository.path, name, "is tracked by git", f"Take it out: `git rm -r --cached {name}`, then commit."
         )
-    return await asyncio.to_thread(_make, repository.path, name)
+    return await asyncio.to_thread(make_runtime_dir, repository.path, name)
+
+
+def make_runtime_dir(project: str, name: str) -> str:
+    """Make what is missing of the runtime directory and return its path; whether git tracks it is not looked at."""
+    try:
+        _make(project, name)
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        raise OrchError(
+            ErrorKind.DISK_FULL if full else ErrorKind.GIT_FAILED,
+            f"{os.path.join(project, name)} cannot be made: {error.strerror}.",
+            hint="Free some space." if full else "Is the project's directory writable for you?",
+        ) from error
+    return os.path.join(project, name)
 
 
 @contextmanager
@@ -57,7 +72,7 @@ def read_file(directory: int, name: str) -> str:
         return reader.read(LARGEST_FILE)
 
 
-def _make(project: str, name: str) -> str:
+def _make(project: str, name: str) -> None:
     with opened(project, ()) as root:
         _make_directory(root, name, project, name)
     with opened(project, (name,)) as directory:
@@ -69,7 +84,6 @@ def _make(project: str, name: str) -> str:
                 file.write(IGNORE_FILE)
         except FileExistsError:
             pass  # the user's to change; that nothing below is tracked was looked at
-    return os.path.join(project, name)
 
 
 def _make_directory(parent: int, part: str, project: str, shown: str) -> None:

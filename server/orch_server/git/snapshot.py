@@ -260,6 +260,8 @@ def _seed(real: str, index: str) -> bool:
     except FileNotFoundError:
         _forget(index)
         return False
+    except OSError as error:
+        raise OrchError(ErrorKind.GIT_FAILED, f"{real} cannot be read: {error.strerror}.", hint="Repair it.") from error
     with open(file, "rb") as source:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):

@@ -230,16 +230,15 @@ async def _explain(git: Git, target: Target, planned: WorktreePlan, error: OrchE
 def _read_worktree(planned: WorktreePlan) -> Worktree:
     """Return what there is at the planned path, walked to without following a link."""
     parts = (planned.runtime_dir, "worktrees", planned.session_id)
-    with runtime_dir.opened(planned.project, parts) as directory:
-        found = os.fstat(directory)
-        dot_git = runtime_dir.read_file(directory, ".git")
+    try:
+        with runtime_dir.opened(planned.project, parts) as directory:
+            found = os.fstat(directory)
+            dot_git = runtime_dir.read_file(directory, ".git")
+    except OSError as error:
+        raise _tampered(planned) from error
     admin_dir = os.path.realpath(dot_git.removeprefix("gitdir: ").removesuffix("\n"))
     if os.path.dirname(admin_dir) != os.path.join(planned.common_dir, "worktrees"):
-        raise OrchError(
-            ErrorKind.CONFLICT,
-            f"{planned.path} is a worktree of another repository.",
-            hint="Something replaced it while it was made; try again.",
-        )
+        raise _tampered(planned)
     return Worktree(
         planned.session_id,
         planned.project,
@@ -254,10 +253,15 @@ def _read_worktree(planned: WorktreePlan) -> Worktree:
     )
 
 
+def _tampered(planned: WorktreePlan) -> OrchError:
+    message = f"{planned.path} is not the worktree that git made there."
+    return OrchError(ErrorKind.CONFLICT, message, hint="Something replaced it meanwhile: look at it, then try again.")
+
+
 def _is_complete(planned: WorktreePlan) -> bool:
     try:
         admin_dir = _read_worktree(planned).admin_dir
-    except (OSError, OrchError):
+    except OrchError:
         return False
     return (
         _text(admin_dir, "gitdir") == f"{planned.path}/.git\n"
@@ -275,6 +279,7 @@ def _move_aside(planned: WorktreePlan) -> None:
     if not left:
         return
     parts = (planned.runtime_dir, "trash")
+    runtime_dir.make_runtime_dir(planned.project, planned.runtime_dir)  # the user may have cleaned it away
     with runtime_dir.opened(planned.project, parts) as trash:
         name = f"half-made-{planned.session_id}-{secrets.token_hex(4)}"
         os.mkdir(name, 0o700, dir_fd=trash)

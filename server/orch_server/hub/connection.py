@@ -22,8 +22,10 @@ from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
 from orch_server import PROTOCOL_VERSION, __version__
 from orch_server.domain.errors import ErrorKind
 from orch_server.domain.events import EVENT_TYPES
+from orch_server.hub.progress import StartProgress
 from orch_server.protocol.methods import METHODS
 from orch_server.protocol.registry import Dispatcher, error_of, schema_hash
+from orch_server.services import sessions
 from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Subscription
 from orch_server.store.records import StoredEvent
@@ -65,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._shut_down = False
         self._tasks: dict[str | int, asyncio.Task[None]] = {}
         self._after_reply: list[Callable[[], None]] = []
+        self._progress: dict[str | int, StartProgress] = {}
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -113,6 +116,8 @@ class Connection(asyncio.Protocol):
         for subscription in self.subscriptions.values():
             self._context.feed.unsubscribe(subscription)
         self.subscriptions.clear()
+        for progress in self._progress.values():
+            progress.stop()
         for task in self._tasks.values():
             if not getattr(task, "changes", False):
                 task.cancel()
@@ -215,6 +220,12 @@ class Connection(asyncio.Protocol):
             wanted = params.get("id") if isinstance(params, dict) else None
             if isinstance(wanted, (str, int)) and wanted in self._tasks:
                 self._tasks[wanted].cancel()
+        elif method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL:
+            params = message.get("params")
+            token = params.get("token") if isinstance(params, dict) else None
+            progress = self._progress.get(token) if isinstance(token, (str, int)) else None
+            if progress is not None:
+                self._context.spawn(sessions.cancel(self._context, progress.session_id))
         elif self._initialized and not self._shut_down and self._server.knows(method):
             self._lsp(None, message)
 
@@ -287,6 +298,12 @@ class Connection(asyncio.Protocol):
     def after_reply(self, action: Callable[[], None]) -> None:
         """Do something once the reply of the present request is on its way."""
         self._after_reply.append(action)
+
+    def report_start(self, token: str | int, session_id: str, after: int) -> None:
+        """Report a session's start as `$/progress`."""
+        progress = StartProgress(token, session_id, self.write, self._progress.pop)
+        self._progress[token] = progress
+        progress.begin(self._context.feed, self._context.store, after)
 
     def send_event(self, subscription: str, event: StoredEvent) -> None:
         """Send an event as a notification."""

@@ -211,7 +211,7 @@ class Hub:
         self._stop_listening()
         log.info("The hub leaves: %s", self._reason)
         for bring_up in list(context.bring_ups.values()):
-            await asyncio.wait([bring_up], timeout=_HELLO_SECONDS)
+            await asyncio.wait([bring_up.task], timeout=_HELLO_SECONDS)
         for live in list(context.live.values()):
             live.detach()
         try:

@@ -33,6 +33,9 @@ class Client(Listener, Protocol):
     def after_reply(self, action: Callable[[], None]) -> None:
         """Do something once the reply of the present request is on its way."""
 
+    def report_start(self, token: str | int, session_id: str, after: int) -> None:
+        """Report a session's start as `$/progress`, from the events after a number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:

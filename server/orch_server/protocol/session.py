@@ -23,6 +23,9 @@ class StartSession(Params):
     base_ref: str | None = Field(default=None, min_length=1, description="Where the worktree starts.")
     title: str | None = Field(default=None, min_length=1, max_length=200)
     policy: Policy | None = None
+    work_done_token: str | int | None = Field(
+        default=None, description="Report the start as `$/progress` under this token; cancelling it stops the session."
+    )
 
 
 class NamedSession(Params):
@@ -106,7 +109,8 @@ class DiffSession(NamedSession):
 @request("orch/session/start", changes=True)
 async def start(call: Call, params: StartSession) -> Session:
     """Send an agent to work; the reply leaves as soon as the session is recorded."""
-    return await sessions.start(
+    before = call.context.feed.last_seq
+    session = await sessions.start(
         call.context,
         call.caller,
         agent=params.agent,
@@ -119,6 +123,10 @@ async def start(call: Call, params: StartSession) -> Session:
         title=params.title,
         policy=params.policy,
     )
+    token = params.work_done_token
+    if token is not None:
+        call.client.after_reply(lambda: call.client.report_start(token, session.id, before))
+    return session
 
 
 @request("orch/session/list")

@@ -508,6 +508,8 @@ class Runner:
             if not found and not others:
                 break  # without a child there is no descendant, however often it changed its pid meanwhile
             force = time.monotonic() > begun + LEFTOVER_GRACE
+            if force:  # these first and fresh: one that forks faster than a scan takes is a child by now
+                found = own_children() | found
             for pid in found:
                 if force or pid not in asked:
                     signal_process(pid, signal.SIGKILL if force else signal.SIGTERM)
@@ -804,6 +806,15 @@ def descendants(table: dict[int, int], roots: set[int]) -> set[int]:
                 found.add(pid)
                 rest.append(pid)
     return found
+
+
+def own_children() -> set[int]:
+    """Return the children of this process as of now, which a scan of everything cannot."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as children:
+            return {int(pid) for pid in children.read().split()}
+    except OSError:
+        return set()  # a kernel without this file: the scan must do
 
 
 def process_table() -> dict[int, int]:

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from orch_server.agents.adapter import Adapter
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -26,6 +26,15 @@ Environment = Mapping[str, str]
 
 
 @dataclass(slots=True)
+class BringUp:
+    """A session's way from its record to a running agent."""
+
+    task: "asyncio.Task[None]"
+    launching: bool = False
+    """Set once a process is being started: from then on it is not cancelled, only stopped."""
+
+
+@dataclass(slots=True)
 class Context:
     """The hub's parts. No logic lives here."""
 
@@ -43,14 +52,13 @@ class Context:
     """Ask the hub to end; agents run on."""
     live: "dict[str, LiveRun]" = field(default_factory=dict)
     """The runs of which this hub takes in the output, by session id."""
-    bring_ups: "dict[str, asyncio.Task[None]]" = field(default_factory=dict)
+    bring_ups: "dict[str, BringUp]" = field(default_factory=dict)
     """Sessions whose worktree is being made or whose agent is being started."""
     environments: dict[str, Environment] = field(default_factory=dict)
     """The environment of the client that last asked for a session's runs; in memory alone, never stored."""
     clients: dict[int, Environment] = field(default_factory=dict)
     """The environments of the connected clients, by connection."""
-    session_locks: "defaultdict[str, asyncio.Lock]" = field(default_factory=lambda: defaultdict(asyncio.Lock))
-    """One change of a session's processes at a time."""
+    session_locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Work in the background that nobody awaits."""
 
@@ -73,6 +81,10 @@ class Context:
         self.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("Work in the background failed", exc_info=error)
+
+    def lock(self, session_id: str) -> asyncio.Lock:
+        """Return the lock of a session: one change of its processes at a time."""
+        return self.session_locks.setdefault(session_id, asyncio.Lock())
 
     def adapter(self, name: str) -> Adapter:
         """Return the adapter of an agent, or raise agentUnavailable."""

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import uuid
+from dataclasses import replace
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -20,7 +21,7 @@ from orch_server.domain.session import (
 )
 from orch_server.runtime.runs import LaunchFailed, RunSpec
 from orch_server.services import projects, worktrees
-from orch_server.services.context import Context, Environment
+from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
 from orch_server.services.live import LiveRun, TransactionLedger
 from orch_server.store.records import RunRow, SessionRecord
@@ -32,31 +33,44 @@ WAITING = "It starts when one of your clients connects."
 
 
 def bring_up(context: Context, session_id: str, environment: Environment) -> "asyncio.Task[None]":
-    """Start (or go on with) a session's agent in the background, with the environment of the client that asked."""
+    """Start (or go on with) a session's agent in the background, with the environment of the client that asked.
+
+    The task raises what was refused, after it is recorded in the session.
+    """
     context.environments[session_id] = environment
     task = asyncio.create_task(_bring_up(context, session_id, environment))
-    context.bring_ups[session_id] = task
+    context.bring_ups[session_id] = BringUp(task)
 
     def done(task: "asyncio.Task[None]") -> None:
-        if context.bring_ups.get(session_id) is task:
-            del context.bring_ups[session_id]
+        context.bring_ups.pop(session_id, None)
         if task.cancelled() or (error := task.exception()) is None or isinstance(error, OrchError):
-            return  # a refusal was recorded in the session already
+            return
         log.error("Bringing up %s failed", session_id, exc_info=error)
 
     task.add_done_callback(done)
     return task
 
 
+async def call_off(context: Context, session_id: str) -> None:
+    """End a bring-up: before its process is started it is cancelled, and its half worktree put aside."""
+    under_way = context.bring_ups.get(session_id)
+    if under_way is None:
+        return
+    if not under_way.launching:
+        under_way.task.cancel()
+    await asyncio.wait([under_way.task])
+    await worktrees.recover(context, session_id)
+
+
 async def _bring_up(context: Context, session_id: str, environment: Environment) -> None:
     try:
         session = _session(context, session_id)
         adapter = context.adapter(session.agent)
+        program = find_program(adapter, environment)
         if session.action in WORKTREE_ACTIONS:
             await worktrees.provide(context, session_id)
-        session = _session(context, session_id)
-        program = find_program(adapter, environment)
-        await _launch(context, session, adapter, program, environment)
+        context.bring_ups[session_id].launching = True
+        await _launch(context, _session(context, session_id), adapter, program, environment)
     except OrchError as error:
         reason = _REASONS.get(error.kind, Reason.WORKTREE_FAILED)
         message = f"{error.message} {error.hint}".strip()
@@ -73,7 +87,7 @@ _REASONS = {
 
 def find_program(adapter: Adapter, environment: Environment) -> str:
     """Return the absolute path of the agent's program on the client's PATH, or raise agentUnavailable."""
-    for name in [getattr(adapter, "program", None) or "", *adapter.programs]:
+    for name in adapter.programs:
         found = name if os.path.isabs(name) else shutil.which(name, path=environment.get("PATH", ""))
         if found and os.access(found, os.X_OK):
             return os.path.abspath(found)
@@ -105,8 +119,8 @@ async def _launch(
     run_id = random_id(16)
     project = projects.get(context, session.project_id)
     task = task_for(session, run_id, project.path)
-    launch = adapter.launch(task)
-    row = await context.store.write(lambda transaction: _begin_run(transaction, adapter, task))
+    row, prompt = await context.store.write(lambda transaction: _begin_run(transaction, adapter, task))
+    launch = adapter.launch(replace(task, prompt=prompt.text if prompt else ""))
     live = LiveRun(context, row, task, adapter)
     spec = RunSpec(
         run_id,
@@ -121,12 +135,8 @@ async def _launch(
         message = str(failure)
         await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))
         raise OrchError(ErrorKind.AGENT_UNAVAILABLE, message, hint=adapter.install_hint) from failure
-    await live.write(
-        lambda step: _started(step.transaction, step.session, run_id, run.pid),
-    )
-    live.follow(run)
-    if launch.close_input:
-        await run.close_input()
+    await live.write(lambda step: _started(step.transaction, step.session, run_id, run.pid))
+    live.follow(run, one_prompt=launch.close_input)
     context.spawn(go_on_afterwards(context, live))
 
 
@@ -135,7 +145,7 @@ def agent_environment(environment: Environment, additions: Environment) -> dict[
     return {name: value for name, value in environment.items() if not name.startswith("ORCH_")} | dict(additions)
 
 
-def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> RunRow:
+def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> tuple[RunRow, Prompt | None]:
     """Record a run with the first lines for its agent; nothing has been started yet."""
     session = transaction.session(task.session_id)
     if session.state not in {State.CREATED, *ENDED}:
@@ -150,12 +160,13 @@ def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> RunRow
         root=task.cwd,
         usage_before=row.usage_before,
     )
-    conversation.begin(_first_prompt(session))
+    prompt = _first_prompt(session)
+    conversation.begin(prompt)
     row.adapter_state = dialogue.state
     transaction.save_progress(row)
     if session.state == State.CREATED:
         transaction.move(session, State.CREATED, Reason.STARTING)
-    return row
+    return row, prompt
 
 
 def _first_prompt(session: SessionRecord) -> Prompt | None:
@@ -212,7 +223,7 @@ async def go_on_afterwards(context: Context, live: LiveRun) -> None:
         return
     if not any(item.status == FollowUpStatus.QUEUED for item in session.queued):
         return
-    async with context.session_locks[session.id]:
+    async with context.lock(session.id):
         if session.id not in context.live and session.id not in context.bring_ups:
             await resume_or_wait(context, session.id, context.environment_for(session.id))
 

@@ -24,7 +24,7 @@ from orch_server.domain.events import (
     TurnFailed,
 )
 from orch_server.domain.session import ENDED, LIVE, Attention, FollowUpStatus, InputRequest, Reason, State
-from orch_server.runtime.bundle import Bundle, ExitRecord
+from orch_server.runtime.bundle import Bundle, ExitRecord, Fate
 from orch_server.runtime.runs import InputRefused, Run, RunnerGone
 from orch_server.services import changes
 from orch_server.services.context import Context
@@ -84,10 +84,11 @@ class LiveRun:
         self._idle: asyncio.TimerHandle | None = None
         self._turn_ended = False
 
-    def follow(self, runner: Run | None) -> None:
+    def follow(self, runner: Run | None, *, one_prompt: bool = False) -> None:
         """Begin to take in the output and to send what waits.
 
-        `runner` is None where the runner is gone and only its files (and perhaps the agent) are left.
+        `runner` is None where the runner is gone and only its files (and perhaps the agent) are left. With `one_prompt`
+        the agent's input is closed behind what waits.
         """
         self._runner = runner
         self._context.live[self.task.session_id] = self
@@ -98,7 +99,7 @@ class LiveRun:
         self._taking = self._spawn(self._take_in())
         self._spawn(self._watch_end())
         if runner is not None:
-            self._spawn(self._deliver(runner))
+            self._spawn(self._deliver(runner, one_prompt=one_prompt))
         self._grown.set()
 
     def detach(self) -> None:
@@ -220,15 +221,20 @@ class LiveRun:
             await self._runner.send(f"secret-{request.id}-{number}", line.text, seen=self._out.offset, secret=True)
         await self.write(settle)
 
-    async def _deliver(self, runner: Run) -> None:
-        while True:
-            rows = [await self._outbox.get()]
-            while not self._outbox.empty():
-                rows.append(self._outbox.get_nowait())
-            try:
-                await asyncio.gather(*(self._send(runner, row) for row in rows))
-            except RunnerGone:
-                return
+    async def _deliver(self, runner: Run, *, one_prompt: bool) -> None:
+        try:
+            if one_prompt:
+                await self._send_all(runner, [])
+                await runner.close_input()
+            while True:
+                await self._send_all(runner, [await self._outbox.get()])
+        except RunnerGone:
+            pass  # what was not acknowledged is looked after at the run's end
+
+    async def _send_all(self, runner: Run, rows: list[OutboxRow]) -> None:
+        while not self._outbox.empty():
+            rows.append(self._outbox.get_nowait())
+        await asyncio.gather(*(self._send(runner, row) for row in rows))
 
     async def _send(self, runner: Run, row: OutboxRow) -> None:
         try:
@@ -242,7 +248,7 @@ class LiveRun:
     def _give_back(self, transaction: Transaction, row: OutboxRow) -> None:
         """Take back a line that was never written: the user's text in it waits in the queue again."""
         transaction.acknowledge(row.id)
-        _requeue(transaction.session(self.task.session_id), {row.prompt_id})
+        _requeue(transaction.session(self.task.session_id), {row.prompt_id or ""})
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -294,7 +300,8 @@ class LiveRun:
             except OrchError as error:
                 log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
-        await self._patiently(lambda step: self._record_end(step, record))
+        fates = await asyncio.to_thread(self.bundle.fates)
+        await self._patiently(lambda step: self._record_end(step, record, fates))
         if self._runner is not None:
             self._runner.detach()
         self._context.live.pop(self.task.session_id, None)
@@ -310,9 +317,14 @@ class LiveRun:
                 log.warning("Run %s: recorded later: %s", self.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
-    def _record_end(self, step: Step, record: ExitRecord | None) -> None:
+    def _record_end(self, step: Step, record: ExitRecord | None, fates: dict[str, Fate]) -> None:
         transaction, session = step.transaction, step.session
-        _requeue(session, transaction.unsent_prompts(self.run_id))
+        unwritten = {
+            prompt_id
+            for number, prompt_id in transaction.unacknowledged_prompts(self.run_id).items()
+            if fates.get(str(number), Fate.FAILED) == Fate.FAILED
+        }
+        _requeue(session, unwritten)
         code, signal = (record.code, record.signal) if record else (None, None)
         step.conversation.ended(Exit(code, signal, "\n".join(self._stderr_tail)))
         transaction.end_run(self.run_id, exit_code=code, signal=signal)
@@ -415,7 +427,7 @@ def _take(step: Step, out: Batch, err: Batch) -> None:
     run.out_offset, run.err_offset = out.end, err.end
 
 
-def _requeue(session: SessionRecord, prompt_ids: set[str | None]) -> None:
+def _requeue(session: SessionRecord, prompt_ids: set[str]) -> None:
     session.queued = [
         item.model_copy(update={"status": FollowUpStatus.QUEUED}) if item.id in prompt_ids else item
         for item in session.queued

@@ -124,7 +124,12 @@ async def start(
         _keep_reply(transaction, caller, session)
         return session
 
-    session = await context.store.write(work)
+    recording = asyncio.ensure_future(context.store.write(work))
+    try:
+        session = await asyncio.shield(recording)
+    except asyncio.CancelledError:
+        context.spawn(_stop_once_recorded(context, recording))
+        raise
     launching.bring_up(context, session.id, caller.environment)
     return session
 
@@ -136,7 +141,7 @@ async def follow_up(
     if not text.strip():
         raise invalid_params("The text is empty.", hint="Say what is to be done.")
     session_id = find(context, reference).id
-    async with context.session_locks[session_id]:
+    async with context.lock(session_id):
         session = _present(context, session_id)
         question = _open_question(session)
         if question is not None:
@@ -189,7 +194,7 @@ async def respond(
 ) -> SessionRecord:
     """Answer an agent's request; the first answer wins."""
     session_id = find(context, reference).id
-    async with context.session_locks[session_id]:
+    async with context.lock(session_id):
         session = _present(context, session_id)
         request = next((item for item in session.input_requests if item.id == request_id), None)
         if request is None:
@@ -204,11 +209,8 @@ async def respond(
 async def stop(context: Context, reference: str) -> SessionRecord:
     """End a session's work: its whole process tree is gone when this returns. An ended session is left as it is."""
     session_id = find(context, reference).id
-    bringing_up = context.bring_ups.get(session_id)
-    if bringing_up is not None:
-        bringing_up.cancel()
-        await asyncio.wait([bringing_up])
-    async with context.session_locks[session_id]:
+    await launching.call_off(context, session_id)
+    async with context.lock(session_id):
         live = context.live.get(session_id)
         session = _present(context, session_id)
         if live is not None and session.state in LIVE:
@@ -220,10 +222,15 @@ async def stop(context: Context, reference: str) -> SessionRecord:
         return _present(context, session_id)
 
 
+async def cancel(context: Context, session_id: str) -> None:
+    """Stop a session whose start was called off."""
+    await stop(context, session_id)
+
+
 async def resume(context: Context, caller: Caller, reference: str, text: str | None) -> SessionRecord:
     """Go on with an ended session: the agent continues its own conversation."""
     session_id = find(context, reference).id
-    async with context.session_locks[session_id]:
+    async with context.lock(session_id):
         session = _present(context, session_id)
         _refuse_put_away(session, "be resumed")
         waiting = session.state == State.CREATED and session_id not in context.bring_ups
@@ -259,6 +266,11 @@ async def update(context: Context, reference: str, *, title: str | None, policy:
         return session
 
     return await context.store.write(work)
+
+
+async def _stop_once_recorded(context: Context, recording: "asyncio.Future[SessionRecord]") -> None:
+    """The request was cancelled while its session was being recorded: it exists, and is stopped."""
+    await cancel(context, (await recording).id)
 
 
 # -- parts ------------------------------------------------------------------------------------------------------

@@ -229,11 +229,13 @@ class Transaction:
         assert key is not None
         return OutboxRow(key[0], run_id, line, prompt_id, seen)
 
-    def unsent_prompts(self, run_id: str) -> set[str | None]:
-        """Return which of the user's texts a run's runner never acknowledged."""
+    def unacknowledged_prompts(self, run_id: str) -> dict[int, str]:
+        """Return the user's texts that a run's runner never acknowledged, by the number of their line."""
         columns = tables.outbox.c
-        statement = select(columns.prompt_id).where(columns.run_id == run_id, columns.prompt_id.is_not(None))
-        return set(self.connection.execute(statement).scalars())
+        statement = select(columns.id, columns.prompt_id).where(
+            columns.run_id == run_id, columns.prompt_id.is_not(None)
+        )
+        return {row[0]: row[1] for row in self.connection.execute(statement)}
 
     def acknowledge(self, outbox_id: int) -> None:
         """Take a line out of the outbox: its runner has it."""
