@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -87,6 +88,25 @@ class OrchHome:
         wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
         return pid
 
+    def hubs(self) -> list[psutil.Process]:
+        """Return every live hub of this home; there should never be two."""
+        return [process for process in self.processes() if "--hub" in process.cmdline()]
+
+    def bundle(self, session_id: str) -> Path:
+        """Return the run bundle of a session whose agent runs now."""
+        pid = self.session(session_id)["pid"]
+        assert pid is not None, f"session {session_id} has no process"
+        (found,) = (run["path"] for run in self._runs() if run.get("agentPid") == pid)
+        return Path(found)
+
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
+        """Read the database behind the hub's back."""
+        connection = sqlite3.connect(f"file:{self.path / 'orchestrator.db'}?mode=ro", uri=True)
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
     def processes(self) -> list[psutil.Process]:
         """Return every live process that belongs to this home: its hub, its runners, its agents, its bridges."""
         mark = f"ORCH_HOME={self.path}".encode()
@@ -118,7 +138,15 @@ class OrchHome:
         found = []
         for record in self.path.glob("runs/*/run.json"):
             try:
-                found.append(json.loads(record.read_text()))
+                found.append({**json.loads(record.read_text()), "path": str(record.parent)})
             except (OSError, ValueError):
                 continue
         return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended; one that nobody waited for has."""
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True

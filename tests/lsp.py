@@ -3,10 +3,13 @@
 import asyncio
 import itertools
 import json
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from orch_server.hub.dial import dial
+from orch_server.settings.places import find_places
 from tests.home import BIN, OrchHome
 
 
@@ -25,23 +28,33 @@ class Client:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.notifications: list[dict[str, Any]] = []
+        self.on_event: Callable[[dict[str, Any]], object] = lambda _: None
         self._ids = itertools.count(1)
         self._waiting: dict[Any, asyncio.Future[dict[str, Any]]] = {}
         self._unasked: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._changed = asyncio.Event()
+        self._reads = asyncio.Event()
+        self._reads.set()
         self._listening: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, home: OrchHome, *arguments: str, initialize: bool = True, listen: bool = True) -> "Client":
+    async def start(
+        cls,
+        home: OrchHome,
+        *arguments: str,
+        initialize: bool = True,
+        listen: bool = True,
+        program: Sequence[str] = (f"{BIN}/orch-server",),
+    ) -> "Client":
         """Start a bridge (or `orch-server` with other arguments) and initialize it."""
         process = await asyncio.create_subprocess_exec(
-            f"{BIN}/orch-server",
+            *program,
             *arguments,
             env=home.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=sys.stderr,
-            limit=64 * 1024 * 1024,
+            limit=256 * 1024,  # more than twice that is never read ahead
         )
         client = cls(process)
         if listen:
@@ -81,7 +94,7 @@ class Client:
 
     def send_body(self, body: bytes) -> None:
         """Send a frame with any body."""
-        self.send_raw(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        self.send_raw(frame(body))
 
     def send_raw(self, data: bytes) -> None:
         """Send any bytes."""
@@ -92,16 +105,30 @@ class Client:
         """Return the events that came so far."""
         return [note["params"]["event"] for note in self.notifications if note["method"] == "orch/event"]
 
+    def stop_reading(self) -> None:
+        """Take nothing more from the bridge after the present message."""
+        self._reads.clear()
+
+    def read_on(self) -> None:
+        """Read again."""
+        self._reads.set()
+
     async def until(self, condition: "Callable[[Client], Any]", *, timeout: float = 30) -> Any:
         """Wait until a condition on what came is true, and return its value."""
 
         async def wait() -> Any:
             while not (value := condition(self)):
+                assert not self.ended, "the bridge ended"
                 self._changed.clear()
                 await self._changed.wait()
             return value
 
         return await asyncio.wait_for(wait(), timeout)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can come."""
+        return self._listening is not None and self._listening.done()
 
     async def exit(self, *, shutdown: bool = True) -> int:
         """End the connection as LSP wants and return the bridge's exit code."""
@@ -127,6 +154,7 @@ class Client:
         stream = self.process.stdout
         try:
             while True:
+                await self._reads.wait()
                 header = await stream.readuntil(b"\r\n\r\n")
                 length = int(header.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 self._take(json.loads(await stream.readexactly(length)))
@@ -140,8 +168,70 @@ class Client:
     def _take(self, message: dict[str, Any]) -> None:
         if "method" in message:
             self.notifications.append(message)
+            if message["method"] == "orch/event":
+                self.on_event(message["params"]["event"])
         elif message.get("id") in self._waiting:
             self._waiting.pop(message["id"]).set_result(message)
         else:
             self._unasked.put_nowait(message)
         self._changed.set()
+
+
+class RawClient:
+    """A connection straight to the running hub's socket, one step at a time, for what no client should send."""
+
+    def __init__(self, home: OrchHome, *, initialize: bool = True) -> None:
+        self.socket: socket.socket = dial(find_places(home.environment), home.environment, start=False)
+        self._buffer = b""
+        if initialize:
+            self.request("initialize", {"processId": None, "rootUri": None, "capabilities": {}}, id_="initialize")
+            self.send({"jsonrpc": "2.0", "method": "initialized", "params": {}})
+
+    def send(self, *messages: Any) -> None:
+        """Send messages, all in one write."""
+        self.send_raw(b"".join(frame(json.dumps(message).encode()) for message in messages))
+
+    def send_raw(self, data: bytes) -> None:
+        """Send any bytes."""
+        self.socket.sendall(data)
+
+    def read(self, *, timeout: float = 15) -> dict[str, Any] | None:
+        """Return the next message as it came, None at the end of the connection."""
+        self.socket.settimeout(timeout)
+        while b"\r\n\r\n" not in self._buffer:
+            if not self._more():
+                return None
+        header, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        length = int(header.lower().split(b"content-length:")[1])
+        while len(self._buffer) < length:
+            assert self._more(), "the hub closed in the middle of a message"
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        message: dict[str, Any] = json.loads(body)
+        return message
+
+    def request(self, method: str, params: Any = None, *, id_: str | int = "probe") -> Any:
+        """Send a request and return its result; the very next message must be the reply."""
+        self.send({"jsonrpc": "2.0", "id": id_, "method": method, **({} if params is None else {"params": params})})
+        reply = self.read()
+        assert reply is not None, "the hub closed the connection"
+        assert reply.get("id") == id_, f"something else came first: {reply}"
+        if "error" in reply:
+            raise Failed(reply["error"])
+        return reply["result"]
+
+    def close(self) -> None:
+        """Leave without a word."""
+        self.socket.close()
+
+    def _more(self) -> bool:
+        try:
+            data = self.socket.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""
+        self._buffer += data
+        return bool(data)
+
+
+def frame(body: bytes) -> bytes:
+    """Return a body with its header."""
+    return b"Content-Length: %d\r\n\r\n%s" % (len(body), body)

@@ -17,7 +17,7 @@ def wait_until(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:
     return value
 
 
-async def wait_until_async(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:  # noqa: ASYNC109 - its twin's name
+async def wait_until_async(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:
     """Return the first true value of `predicate` while the event loop goes on; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):

@@ -18,9 +18,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.agents_real import programs
-from tests.fakes import hermetic
-from tests.fakes.scripted_model import ScriptedModel
 
 from orch_server.agents.adapter import (
     Answer,
@@ -40,6 +37,9 @@ from orch_server.agents.adapter import (
 from orch_server.agents.claude import ClaudeAdapter
 from orch_server.domain.events import AgentLog, AgentMessage, AgentThought, AgentToolFinished, AgentToolStarted
 from orch_server.domain.session import Action, InputRequestKind, Policy, QuestionAnswer, Reason
+from tests.agents_real import programs
+from tests.fakes import hermetic
+from tests.fakes.scripted_model import ScriptedModel
 
 Found = TypeVar("Found")
 

@@ -1,0 +1,1 @@
+"""git, with real git on scratch repositories."""

@@ -268,6 +268,14 @@ async def lay_wreck(room: Room, planned: WorktreePlan, parts: list[str]) -> None
         (entry / "index.lock").write_text("")
 
 
+async def test_recover_after_the_user_cleaned_everything_away(room: Room) -> None:
+    planned = await room.plan()
+    await room.create(planned)
+    shutil.rmtree(room.scratch.path / ".orchestrator")
+    assert await recover(room.git, planned) is None
+    assert await check(room.git, await room.create(planned)) == []
+
+
 async def test_recover_leaves_a_branch_that_went_on(room: Room) -> None:
     planned = await room.plan()
     await lay_wreck(room, planned, ["branch"])

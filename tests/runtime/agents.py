@@ -1,10 +1,12 @@
 """Small programs that play the agent, and looks at what became of them."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
 
 from orch_server.runtime import runner
+from tests.waiting import wait_until_async
 
 
 def python(source: str, *arguments: str) -> tuple[str, ...]:
@@ -37,7 +39,8 @@ while True:
 """
 
 # A tree that does all that is known to hide processes: no signals heeded, own sessions, double forks, an empty
-# environment, and one that never keeps a pid for long. Each carries the argument, by which the test finds them.
+# environment, and one that never keeps a pid for long. Each carries the argument, by which the test finds them; the
+# last writes to the file of that name as long as it lives.
 HYDRA = """
 import os, signal, sys, time
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -56,12 +59,26 @@ hide({})
 if os.fork() == 0:
     os.setsid()
     while os.fork() == 0:
+        with open(sys.argv[1], "a") as hops:
+            hops.write(".")
         time.sleep(0.01)
     os._exit(0)
 print("ready", flush=True)
 while True:
     time.sleep(1)
 """
+
+
+async def hydra_is_awake(marker: Path) -> None:
+    """Wait until all its heads are there (the one that hops is seen by its traces)."""
+    await wait_until_async(lambda: marker.exists() and len(processes_with(str(marker))) >= 3)
+
+
+async def hydra_is_dead(marker: Path) -> bool:
+    """Whether all heads that can be found are gone, and the one that hops has left no trace for some hops."""
+    before = marker.stat().st_size
+    await asyncio.sleep(0.15)
+    return marker.stat().st_size == before and not processes_with(str(marker))
 
 
 def processes_with(token: str) -> set[int]:

@@ -13,7 +13,7 @@ import pytest
 
 from orch_server.runtime.bundle import Bundle, Fate, live_cookies
 from orch_server.runtime.runs import RunSpec
-from tests.runtime.agents import ECHO, HYDRA, is_alive, processes_with, python
+from tests.runtime.agents import ECHO, HYDRA, hydra_is_awake, hydra_is_dead, is_alive, processes_with, python
 from tests.runtime.conftest import MakeHub
 from tests.waiting import wait_until_async
 
@@ -126,9 +126,10 @@ def test_asking_for_the_lock_takes_nothing(bundle: Bundle) -> None:
 
 
 async def test_the_remains_of_a_dead_runner_are_swept(hub: MakeHub, tmp_path: Path) -> None:
-    run = await hub().launch(RunSpec("run", python(HYDRA, str(tmp_path)), "/"), {})
+    marker = tmp_path / "hydra"
+    run = await hub().launch(RunSpec("run", python(HYDRA, str(marker)), "/"), {})
+    await hydra_is_awake(marker)
     await wait_until_async(lambda: run.bundle.sizes()[0])
-    await wait_until_async(lambda: len(processes_with(str(tmp_path))) >= 4)
     holder = run.bundle.runner_pid()
     assert holder is not None
     os.kill(holder, signal.SIGKILL)
@@ -137,10 +138,11 @@ async def test_the_remains_of_a_dead_runner_are_swept(hub: MakeHub, tmp_path: Pa
     assert await asyncio.to_thread(run.bundle.sweep) >= 2
     assert not run.bundle.agent_alive()
     assert run.bundle.carriers() == set()
-    hidden = processes_with(str(tmp_path))  # scrubbed, and without the runner an orphan like any other
+    hidden = processes_with(str(marker))  # scrubbed, and without the runner an orphan like any other
     assert len(hidden) <= 1
     for pid in hidden:
         os.kill(pid, signal.SIGKILL)
+    assert await hydra_is_dead(marker)
 
 
 async def test_a_silent_runner_is_swept_with_its_agent(hub: MakeHub) -> None:

@@ -24,7 +24,17 @@ from orch_server.runtime.runs import (
     RunSpec,
     _runner_program,
 )
-from tests.runtime.agents import ECHO, HYDRA, LATE_READER, STUBBORN, is_alive, processes_with, python
+from tests.runtime.agents import (
+    ECHO,
+    HYDRA,
+    LATE_READER,
+    STUBBORN,
+    hydra_is_awake,
+    hydra_is_dead,
+    is_alive,
+    processes_with,
+    python,
+)
 from tests.runtime.conftest import MakeHub, collected
 from tests.waiting import wait_until, wait_until_async
 
@@ -326,15 +336,16 @@ class TestStop:
         assert (ended.code, ended.why) == (3, "asked")
 
     async def test_one_that_ignores_signals_and_hides(self, hub: MakeHub, tmp_path: Path) -> None:
-        run = await hub().launch(spec_of(HYDRA, str(tmp_path)), {})
+        marker = tmp_path / "hydra"
+        run = await hub().launch(spec_of(HYDRA, str(marker)), {})
+        await hydra_is_awake(marker)
         await ready(run)
-        await wait_until_async(lambda: len(processes_with(str(tmp_path))) >= 4)
         await run.stop("asked", AT_ONCE)
         ended = await run.wait()
         assert ended is not None
         assert ended.signal == signal.SIGKILL
         assert ended.leftovers >= 3
-        assert processes_with(str(tmp_path)) == set()
+        assert await hydra_is_dead(marker)
 
     async def test_a_second_stop_hurries_the_first(self, hub: MakeHub) -> None:
         run = await hub().launch(spec_of(STUBBORN), {})

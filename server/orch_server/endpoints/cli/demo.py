@@ -24,7 +24,16 @@ from orch_server.hub.dial import HubUnreachable
 PROJECT = "bakery"
 FILES = {
     "README.md": "# Bakery\n\nBread and rolls, and what they cost.\n",
-    "prices.py": 'PRICES = {"bread": 320, "roll": 60}\n\n\ndef total(items):\n    return sum(PRICES[item] for item in items)\n',
+    "prices.py": "\n".join(
+        (
+            'PRICES = {"bread": 320, "roll": 60}',
+            "",
+            "",
+            "def total(items):",
+            "    return sum(PRICES[item] for item in items)",
+            "",
+        )
+    ),
 }
 DIRECTIVE = re.compile(r"\s*\[\[.*?\]\]", re.DOTALL)
 
@@ -34,7 +43,7 @@ _LEAVE_SECONDS = 15.0
 _PATCH_LINES = 12
 _ENDED = {"completed", "failed", "stopped"}
 _TOLD = {
-    "session.created", "session.state_changed", "worktree.created", "run.started", "agent.thought", "agent.plan",
+    "session.created", "session.state_changed", "worktree.created", "agent.thought", "agent.plan",
     "agent.tool_started", "agent.message", "input.requested", "input.answered", "followup.queued",
     "followup.delivered", "worktree.changed",
 }  # fmt: skip
@@ -136,51 +145,68 @@ def _home_in(scratch: str) -> Iterator[None]:
 
 def _run(scratch: str, view: "View") -> int:
     repository = os.path.join(scratch, PROJECT)
-    asyncio.run(_make_repository(repository))
-    client = Client()
     work = errands()
+    view.begin(scratch, repository, work)
+    _make_repository(repository)
+    before = _state_of(repository)
+    client = Client()
     try:
-        project = client.change("orch/project/add", path=repository)
-        view.begin(scratch, project, work)
-        stream = client.follow(0, deadline=time.monotonic() + _LONGEST_SECONDS, types=["*"])
+        client.change("orch/project/add", path=repository)
+        stream = client.follow(0, deadline=time.monotonic() + _LONGEST_SECONDS)
         for errand in work:
-            errand.session = client.change(
-                "orch/session/start", agent="demo", action="implement", project=PROJECT, prompt=errand.prompt,
-                title=errand.title,
-            )  # fmt: skip
             view.command(f'orch send demo implement {PROJECT} "{errand.title}"')
+            errand.session = client.change(
+                "orch/session/start",
+                agent="demo",
+                action="implement",
+                project=PROJECT,
+                prompt=errand.prompt,
+                title=errand.title,
+            )
         _watch(client, stream, work, view)
         for errand in work:
             errand.session = client.call("orch/session/get", session=errand.session["id"])
             errand.diff = client.call("orch/session/diff", session=errand.session["id"])
-        unfinished = [errand for errand in work if errand.session["state"] != "completed"]
         found = client.call("orch/agent/list")["items"]
     finally:
-        _leave(client, [errand.session["id"] for errand in work if errand.session])
+        client.close()
+        _leave([errand.session["id"] for errand in work if errand.session])
     view.end(work)
+    unfinished = [errand for errand in work if errand.session["state"] != "completed"]
     for errand in unfinished:
         show.note(f"orch demo: {errand.title!r} is {errand.session['state']}. {errand.session['message']}")
+    if _state_of(repository) != before:
+        show.note(f"orch demo: the checkout {repository} was changed, which no agent should do.")
+        return FAILED
     if unfinished:
         return FAILED
+    view.untouched(repository)
     view.next_steps(found, _next_commands(found))
     return DONE
 
 
-async def _make_repository(path: str) -> None:
+def _make_repository(path: str) -> None:
+    os.makedirs(path)
+    for name, text in FILES.items():
+        with open(os.path.join(path, name), "w", encoding="utf-8") as file:
+            file.write(text)
+    _git(path, "init", "--quiet", "--template=", "--initial-branch=main")
+    _git(path, "add", "--all")
+    _git(path, "commit", "--quiet", "--message", "Open the bakery")
+
+
+def _state_of(repository: str) -> tuple[bytes, bytes]:
+    return _git(repository, "rev-parse", "HEAD"), _git(repository, "status", "--porcelain")
+
+
+def _git(directory: str, *arguments: str) -> bytes:
     # Not at the top: it imports GitPython, which `orch --help` should not wait for.
     from orch_server.git.command import Target, find_git, run
 
-    for name, text in FILES.items():
-        os.makedirs(path, exist_ok=True)
-        with open(os.path.join(path, name), "w", encoding="utf-8") as file:
-            file.write(text)
     git = find_git(os.environ)
     identity = (("user.name", "orch demo"), ("user.email", "demo@localhost.invalid"))
-    target = Target(directory=path, settings=identity)
     try:
-        await run(git, target, ["init", "--quiet", "--template=", "--initial-branch=main"])
-        await run(git, target, ["add", "--all"])
-        await run(git, target, ["commit", "--quiet", "--message", "Open the bakery"])
+        return asyncio.run(run(git, Target(directory=directory, settings=identity), arguments)).stdout
     finally:
         git.close()
 
@@ -239,22 +265,24 @@ def _hear(errand: Errand, event: Mapping[str, Any]) -> None:
         case "session.updated":
             errand.session |= data["changed"]
         case "agent.tool_started" | "agent.message" | "agent.thought" | "worktree.creating" | "input.requested":
-            errand.doing = _told(event)
+            errand.doing = _told(event) or errand.doing
 
 
 def _told(event: Mapping[str, Any]) -> str:
     return DIRECTIVE.sub("", show.told(dict(event))).strip()
 
 
-def _leave(client: Client, session_ids: Iterable[str]) -> None:
+def _leave(session_ids: Iterable[str]) -> None:
     """End every process of the demo: the agents, their runners, the hub. Returns when they are gone."""
+    client = Client(start=False)
+    pid = None
     try:
+        pid = client.call("orch/hub/status")["pid"]
         for session_id in session_ids:
             client.change("orch/session/stop", session=session_id)
-        pid = client.call("orch/hub/status")["pid"]
         client.call("orch/hub/shutdown")
     except (HubGone, HubUnreachable):
-        pid = None
+        pass  # then it left by itself
     client.close()
     deadline = time.monotonic() + _LEAVE_SECONDS
     while pid is not None and _lives(pid) and time.monotonic() < deadline:
@@ -310,7 +338,7 @@ def _repository_of(path: str) -> str | None:
 class View(Protocol):
     """Where the demo shows what happens."""
 
-    def begin(self, scratch: str, project: Mapping[str, Any], work: Sequence[Errand]) -> None:
+    def begin(self, scratch: str, repository: str, work: Sequence[Errand]) -> None:
         """Say what is about to happen, and where."""
 
     def command(self, text: str) -> None:
@@ -321,6 +349,9 @@ class View(Protocol):
 
     def end(self, work: Sequence[Errand]) -> None:
         """Show what came out."""
+
+    def untouched(self, repository: str) -> None:
+        """Say that the user's own files stayed as they were; it was looked at."""
 
     def next_steps(self, agents: Sequence[Mapping[str, Any]], commands: Sequence[str]) -> None:
         """Show what to try now."""
@@ -343,10 +374,10 @@ def _view(as_json: bool) -> View:
 class JsonView:
     """One document a line; `kind` says which."""
 
-    def begin(self, scratch: str, project: Mapping[str, Any], work: Sequence[Errand]) -> None:
+    def begin(self, scratch: str, repository: str, work: Sequence[Errand]) -> None:
         """Print where everything is."""
         del work
-        show.as_json({"kind": "begin", "scratch": scratch, "project": project})
+        show.as_json({"kind": "begin", "scratch": scratch, "repository": repository})
 
     def command(self, text: str) -> None:
         """Print a command line."""
@@ -361,6 +392,10 @@ class JsonView:
         """Print each session with its diff."""
         for errand in work:
             show.as_json({"kind": "session", "session": errand.session, "diff": errand.diff})
+
+    def untouched(self, repository: str) -> None:
+        """Print that the checkout is as it was."""
+        show.as_json({"kind": "untouched", "repository": repository})
 
     def next_steps(self, agents: Sequence[Mapping[str, Any]], commands: Sequence[str]) -> None:
         """Print the agents and the commands."""
@@ -377,12 +412,12 @@ class PlainView:
     """Lines of text."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        self._began = 0.0
 
-    def begin(self, scratch: str, project: Mapping[str, Any], work: Sequence[Errand]) -> None:
+    def begin(self, scratch: str, repository: str, work: Sequence[Errand]) -> None:
         """Say what is about to happen."""
         show.line(f"{len(work)} agents at once in one repository, each in a worktree and on a branch of its own.")
-        show.line(f"Repository: {project['path']}")
+        show.line(f"Repository: {repository}")
         show.line(f"Hub, database and all else of this demo: {scratch}")
         show.line("The demo agent has no model: it does what directives in its prompt say (docs/demo-agent.md).")
         show.line("")
@@ -393,9 +428,11 @@ class PlainView:
 
     def event(self, errand: Errand, event: Mapping[str, Any]) -> None:
         """Print the events that a newcomer can follow."""
-        if event["type"] in _TOLD:
-            seconds = time.monotonic() - self._began
-            show.line(f"{seconds:5.1f} s  {errand.name:<9} {event['type']:<22} {_told(event)}")
+        text = _told(event)
+        if event["type"] not in _TOLD or not text:
+            return
+        self._began = self._began or time.monotonic()
+        show.line(f"{time.monotonic() - self._began:5.1f} s  {errand.name:<9} {event['type']:<22} {text}")
 
     def end(self, work: Sequence[Errand]) -> None:
         """Print what each session changed."""
@@ -406,8 +443,11 @@ class PlainView:
             show.line(f"  worktree {errand.session['worktreePath']}")
             for text in _diff_lines(errand):
                 self.diff_line(text)
+
+    def untouched(self, repository: str) -> None:
+        """Say that the user's own files stayed as they were."""
         show.line("")
-        show.line(f"The checkout of {PROJECT} itself is as it was: agents never work in it when they may write.")
+        show.line(f"{repository} itself is as it was: same commit, nothing modified.")
 
     def diff_line(self, text: str) -> None:
         """Print a line of a diff."""
@@ -450,9 +490,9 @@ class LiveView(PlainView):
         self._lines: list[str] = []
         self._live = Live(get_renderable=self._draw, console=self._console, refresh_per_second=8)
 
-    def begin(self, scratch: str, project: Mapping[str, Any], work: Sequence[Errand]) -> None:
+    def begin(self, scratch: str, repository: str, work: Sequence[Errand]) -> None:
         """Say what is about to happen, and begin to draw."""
-        super().begin(scratch, project, work)
+        super().begin(scratch, repository, work)
         self._work = work
         self._live.start()
 
@@ -462,8 +502,8 @@ class LiveView(PlainView):
 
     def event(self, errand: Errand, event: Mapping[str, Any]) -> None:
         """Put an event among the last ones."""
-        if event["type"] in _TOLD:
-            self._lines.append(f"{errand.name:<9} {event['type']:<22} {_told(event)}")
+        if event["type"] in _TOLD and (text := _told(event)):
+            self._lines.append(f"{errand.name:<9} {event['type']:<22} {text}")
 
     def end(self, work: Sequence[Errand]) -> None:
         """Draw a last time, and print what each session changed."""

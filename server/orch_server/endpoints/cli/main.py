@@ -59,7 +59,8 @@ def verb(group: click.Group, name: str | None = None, **settings: Any) -> Callab
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    from orch_server.endpoints.cli import agents, demo, events, hub, projects, sessions, work  # noqa: F401 - verbs register
+    # Importing them registers their verbs.
+    from orch_server.endpoints.cli import agents, demo, events, hub, projects, sessions, work  # noqa: F401
 
     try:
         result = orch.main(list(arguments), prog_name="orch", standalone_mode=False)
