@@ -20,6 +20,7 @@ ANOTHER_HUB = 3
 """The exit code of a hub that finds another one holding the lock."""
 _START_SECONDS = 30.0
 _LEAVE_SECONDS = 15.0
+_MOST_DEATHS = 3
 _KEPT = ("HOME", "PATH", "LANG", "TMPDIR", "LOGNAME", "USER")
 
 
@@ -39,12 +40,16 @@ def dial(
     Where no hub runs one is started (unless `start` is false); an older hub is asked to leave first.
     """
     deadline = time.monotonic() + _START_SECONDS
+    deaths = 0
     while True:
         connection = _connect(places)
         if connection is None:
             if not start:
                 raise HubUnreachable(f"No hub runs for {places.home}.")
-            _start(places, environment)
+            if not _start(places, environment):
+                deaths += 1
+                if deaths == _MOST_DEATHS:
+                    raise HubUnreachable(f"The hub ended while it started. {places.log} may say why.")
             connection = _connect(places)
         if connection is not None:
             answer = _greet(connection, environment, exit_pipe)
@@ -96,13 +101,14 @@ def _greet(
         return None  # it left while we spoke
 
 
-def _start(places: Places, environment: Mapping[str, str]) -> None:
+def _start(places: Places, environment: Mapping[str, str]) -> bool:
+    """Start a hub where there is still none; false if it was killed before it could say why it cannot serve."""
     os.makedirs(places.home, mode=0o700, exist_ok=True)
     with _start_lock(places):
         other = _connect(places)
         if other is not None:
             other.close()
-            return
+            return True
         ready, told = os.pipe()
         try:
             os.set_inheritable(told, True)
@@ -121,8 +127,9 @@ def _start(places: Places, environment: Mapping[str, str]) -> None:
             said = _read_all(ready)
         finally:
             os.close(ready)
-    if said not in {"ready", "another"}:
-        raise HubUnreachable(said or f"The hub ended while it started. {places.log} may say why.")
+    if said not in {"", "ready", "another"}:
+        raise HubUnreachable(said)
+    return said != ""
 
 
 def _hub_environment(environment: Mapping[str, str]) -> dict[str, str]:

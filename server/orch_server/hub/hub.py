@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from orch_server import PROTOCOL_VERSION, __version__
 from orch_server.agents.catalog import AgentConfig, build_catalog
@@ -27,8 +27,10 @@ from orch_server.runtime.runs import Runs
 from orch_server.services import recovery
 from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Feed
+from orch_server.services.session_logs import SessionLogs
 from orch_server.settings.options import read_config, read_settings
 from orch_server.settings.places import Places
+from orch_server.store.records import StoredEvent
 from orch_server.store.store import Store, now
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,12 @@ class Hub:
         logging.getLogger().setLevel(settings.log_level.upper())
         self._idle_seconds = config.limits.hub_idle_seconds
         feed = Feed()
-        store = Store(_database_path(places, settings.database_url), feed.publish)
+
+        def publish(events: Sequence[StoredEvent]) -> None:
+            feed.publish(events)
+            logs.take(events)
+
+        store = Store(_database_path(places, settings.database_url), publish)
         feed.last_seq = store.last_seq
         epoch = int(store.fact("epoch") or 0) + 1
         last_seen = float(store.fact("last_seen") or time.time())
@@ -89,6 +96,8 @@ class Hub:
             started_at=now(),
             leave=self.leave,
         )
+        logs = SessionLogs(self._context)
+        self._context.spawn(logs.run())
         self._dispatcher = Dispatcher(self._context)
         await store.write(lambda transaction: transaction.emit(HubStarted(version=__version__)))
         await recovery.recover(self._context, max(0.0, time.time() - last_seen))

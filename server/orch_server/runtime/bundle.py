@@ -250,33 +250,34 @@ class Bundle:
         record = self.read_run()
         if record is None:
             return 0
+        cookie = record.cookie if _same_boot(record) else ""
         deadline = time.monotonic() + seconds
         killed: set[int] = set()
         empty = 0
         while empty < SURE_WHEN_EMPTY and time.monotonic() < deadline:
             table = runner.process_table()
-            found = self._remains(record, table)
+            roots = self._known(record) | runner.kill_carriers(cookie)
+            found = (roots | runner.descendants(table, roots)) - {os.getpid()}
             for pid in found:
                 runner.signal_process(pid, signal.SIGKILL)
             killed |= found
             if found:
                 empty = 0
-                time.sleep(0.002)
             elif runner.process_table().keys() == table.keys():
                 break  # nobody came or went, so nobody can have slipped through by changing its pid
             else:
                 empty += 1
         return len(killed)
 
-    def _remains(self, record: RunRecord, table: dict[int, int]) -> set[int]:
-        roots = set()
+    def _known(self, record: RunRecord) -> set[int]:
+        """Return the runner and the agent, where they live."""
+        known = set()
         if _is_alive(record, record.agent_pid, record.agent_start):
-            roots.add(record.agent_pid)
+            known.add(record.agent_pid)
         holder = self.runner_pid()
         if holder is not None and _is_running(holder):
-            roots.add(holder)
-        cookie = record.cookie if _same_boot(record) else ""
-        return (roots | runner.leftovers_of(roots, cookie, table)) - {os.getpid()}
+            known.add(holder)
+        return known
 
     def _read(self, name: str) -> dict[str, Any] | None:
         try:

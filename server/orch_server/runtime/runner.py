@@ -808,6 +808,20 @@ def descendants(table: dict[int, int], roots: set[int]) -> set[int]:
     return found
 
 
+def kill_carriers(cookie: str) -> set[int]:
+    """Kill every other process with this cookie and return them.
+
+    The newest are looked at first and each is killed on sight: one that forks and ends all the time is gone when a list
+    has been made.
+    """
+    killed = set()
+    for pid in newest_pids() if cookie else ():
+        if cookie_of(pid) == cookie and pid != os.getpid():
+            signal_process(pid, signal.SIGKILL)
+            killed.add(pid)
+    return killed
+
+
 def own_children() -> set[int]:
     """Return the children of this process as of now, which a scan of everything cannot."""
     try:
@@ -820,12 +834,15 @@ def own_children() -> set[int]:
 def process_table() -> dict[int, int]:
     """Return the parent of every live process; a zombie is dead, and has no children either."""
     table = {}
-    for name in os.listdir("/proc") if LINUX else ():
-        if name.isdigit():
-            fields = stat_fields(int(name))
-            if fields and fields[0] not in DEAD_STATES:
-                table[int(name)] = int(fields[1])
+    for pid in newest_pids():
+        fields = stat_fields(pid)
+        if fields and fields[0] not in DEAD_STATES:
+            table[pid] = int(fields[1])
     return table
+
+
+def newest_pids() -> list[int]:
+    return sorted((int(name) for name in os.listdir("/proc") if name.isdigit()), reverse=True) if LINUX else []
 
 
 def cookie_of(pid: int) -> str:

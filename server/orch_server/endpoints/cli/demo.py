@@ -16,6 +16,7 @@ import click
 
 from orch_server.domain.errors import OrchError
 from orch_server.domain.ids import slug_of
+from orch_server.domain.readable import changes_of, harmless, told
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
 from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, orch
@@ -103,7 +104,7 @@ def errands() -> list[Errand]:
 @click.option("--clean", is_flag=True, help="Remove the scratch directory when all went well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON documents, one a line.")
 def demo(clean: bool, as_json: bool) -> int:
-    """Watch three agents work at once, in a repository made for it; ten seconds, nothing of yours is touched."""
+    """Watch three agents work at once in a repository made for it. Nothing of yours is touched."""
     scratch = os.path.realpath(tempfile.mkdtemp(prefix="orch-demo-"))
     view = _view(as_json)
     code = FAILED
@@ -269,7 +270,7 @@ def _hear(errand: Errand, event: Mapping[str, Any]) -> None:
 
 
 def _told(event: Mapping[str, Any]) -> str:
-    return DIRECTIVE.sub("", show.told(dict(event))).strip()
+    return DIRECTIVE.sub("", told(dict(event))).strip()
 
 
 def _leave(session_ids: Iterable[str]) -> None:
@@ -517,7 +518,7 @@ class LiveView(PlainView):
         from rich.text import Text
 
         style = {"+": "green", "-": "red", "@": "cyan"}.get(text[:1], "")
-        self._console.print(Text(f"  {show.harmless(text)}", style=style))
+        self._console.print(Text(f"  {harmless(text)}", style=style))
 
     def close(self) -> None:
         """Stop drawing."""
@@ -538,9 +539,9 @@ class LiveView(PlainView):
                 continue
             cells = (session["id"], session["agent"], errand.title, session["state"], errand.doing, _amount(errand))
             style = colours.get(session["state"], "")
-            table.add_row(*(Text(show.harmless(cell), style if place == 3 else "") for place, cell in enumerate(cells)))
+            table.add_row(*(Text(harmless(cell), style if place == 3 else "") for place, cell in enumerate(cells)))
         room = max(3, min(8, self._console.height - len(self._work) - 4))
-        recent = (Text(show.harmless(line), "dim", no_wrap=True, overflow="ellipsis") for line in self._lines[-room:])
+        recent = (Text(harmless(line), "dim", no_wrap=True, overflow="ellipsis") for line in self._lines[-room:])
         return Group(table, Text(), *recent)
 
 
@@ -551,7 +552,7 @@ def _headline(errand: Errand) -> str:
 
 
 def _amount(errand: Errand) -> str:
-    return show.changes({"changes": errand.session["changes"]} if errand.diff is None else _as_changes(errand.diff))
+    return changes_of({"changes": errand.session["changes"]} if errand.diff is None else _as_changes(errand.diff))
 
 
 def _as_changes(diff: Mapping[str, Any]) -> dict[str, Any]:

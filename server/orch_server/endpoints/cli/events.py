@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from orch_server.domain.readable import event_line
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
@@ -32,7 +33,7 @@ def events(
         if as_json:
             show.as_json(event)
         else:
-            show.line(show.event(event))
+            show.line(event_line(event))
         if number == limit:
             return
 

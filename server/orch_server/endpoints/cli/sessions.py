@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from orch_server.domain.readable import changes_of
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
@@ -68,7 +69,7 @@ def list_(
             session["action"],
             session["projectSlug"],
             show.age(session["createdAt"]),
-            show.changes(session),
+            changes_of(session),
             session["title"],
         ]
         for session in found
@@ -116,7 +117,7 @@ def show_session(session: dict[str, Any], as_json: bool) -> None:
         "attention": ", ".join(session["attention"]),
         "branch": session["branch"],
         "worktree": session["worktreePath"],
-        "changes": show.changes(session),
+        "changes": changes_of(session),
         "usage": _usage(session["usage"]),
         "agent": f"pid {session['pid']}" if session["pid"] else "",
     }

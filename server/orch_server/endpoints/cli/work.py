@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from orch_server.domain.readable import event_line
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, WAITING, orch, verb
@@ -248,7 +249,7 @@ def _watch(
         if events and as_json:
             show.as_json(event)
         elif events:
-            show.line(show.event(event))
+            show.line(event_line(event))
         if event["type"].startswith("session."):
             sessions[name] = client.call("orch/session/get", session=name)
     return [sessions[name] for name in ids]

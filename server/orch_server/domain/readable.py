@@ -1,0 +1,87 @@
+"""Events as lines that a person reads, and any text made harmless. Imports nothing slow: the command line uses it.
+
+Nothing an agent wrote can move the cursor, change a colour or set a title: control characters are shown as pictures.
+"""
+
+import json
+import unicodedata
+from typing import Any
+
+_BIDI = {"\u202a", "\u202b", "\u202c", "\u202d", "\u202e", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e", "\u200f"}
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """Return an event as one readable line."""
+    return (
+        f"{event['seq']:>6}  {event['at'][11:19]}  {event['sessionId'] or '-':<12}  {event['type']:<22}  {told(event)}"
+    )
+
+
+def told(event: dict[str, Any]) -> str:
+    """Return what an event tells, in a few words."""
+    data = event["data"]
+    match event["type"]:
+        case "session.state_changed":
+            reason = f" ({data['reason']})" if data["reason"] else ""
+            return f"{data['from']} -> {data['to']}{reason}"
+        case "session.created":
+            return f"{data['session']['agent']} {data['session']['action']}: {data['session']['title']}"
+        case "session.updated":
+            return ", ".join(name for name in data["changed"] if name not in {"updatedAt", "version"})
+        case "agent.message" | "agent.thought" | "agent.log" | "followup.queued" | "followup.delivered":
+            return str(data["text"]).strip()
+        case "agent.tool_started":
+            return str(data["title"] or data["name"])
+        case "agent.tool_finished":
+            return ("ok  " if data["ok"] else "failed  ") + _short(data["output"])
+        case "agent.plan":
+            return "; ".join(f"[{entry['status']}] {entry['text']}" for entry in data["entries"])
+        case "turn.started":
+            return _short(data["prompt"])
+        case "turn.completed":
+            return _short(data["text"])
+        case "turn.failed":
+            return f"{data['reason']}: {data['message']}"
+        case "input.requested":
+            return str(data["inputRequest"]["title"])
+        case "input.answered":
+            return f"by {data['by']}: {data['optionId'] or 'answered'}"
+        case "worktree.creating" if data.get("percent") is not None:
+            return f"{data['percent']} %"
+        case "worktree.created" | "worktree.creating":
+            return str(data["path"])
+        case "worktree.failed":
+            return str(data["error"])
+        case "worktree.changed":
+            return changes_of(data)
+        case "command.submitted":
+            return _short(data["command"]["prompt"])
+        case _:
+            return _short(json.dumps(data, ensure_ascii=False))
+
+
+def changes_of(holder: dict[str, Any]) -> str:
+    """Return how much a session (or an event about it) changed, "" where nothing is known."""
+    found = holder["changes"]
+    return f"{found['files']} files +{found['insertions']} -{found['deletions']}" if found else ""
+
+
+def harmless(text: str, *, keep: str = "") -> str:
+    """Return `text` with its control and direction characters made visible, those in `keep` left alone."""
+    return "".join(_visible(character) if character not in keep else character for character in text)
+
+
+def _short(text: str, most: int = 160) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "\u2421"
+    if 0x80 <= code < 0xA0 or character in _BIDI or unicodedata.category(character) == "Cs":
+        return f"<{code:04X}>"
+    return character
