@@ -46,6 +46,14 @@ def told(event: dict[str, Any]) -> str:
             return str(data["inputRequest"]["title"])
         case "input.answered":
             return f"by {data['by']}: {data['optionId'] or 'answered'}"
+        case "artifact.created" | "artifact.updated":
+            return str(data["artifact"]["path"])
+        case "run.started":
+            return f"pid {data['pid']}"
+        case "run.exited":
+            return f"exit code {data['exitCode']}" if data["signal"] is None else f"signal {data['signal']}"
+        case "agent.usage":
+            return f"{data['usage']['inputTokens']} tokens in, {data['usage']['outputTokens']} out"
         case "worktree.creating" if data.get("percent") is not None:
             return f"{data['percent']} %"
         case "worktree.created" | "worktree.creating":

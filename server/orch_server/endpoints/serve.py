@@ -90,6 +90,7 @@ def _prepare() -> Places:
     handler = RotatingFileHandler(places.log, maxBytes=4 * 1024 * 1024, backupCount=2)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return places
 
 

@@ -90,6 +90,7 @@ class Connection(asyncio.Protocol):
                 self._reply_error(
                     None, _PARSE_ERROR, f"{error}.", {"kind": "parse", "hint": "The connection is closed."}
                 )
+                self._tell_exit_code(1)
                 self.close()
                 return
             if body is None:
@@ -107,6 +108,10 @@ class Connection(asyncio.Protocol):
         self._drained.set()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
+
+    def eof_received(self) -> None:
+        """The client has ended its side without `exit`; the connection is closed."""
+        self._tell_exit_code(0 if self._shut_down else 1)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the client. Whatever it began to change is finished; what it only wanted to read is not."""
@@ -197,7 +202,7 @@ class Connection(asyncio.Protocol):
         params = message.get("params")
         options = params.get("initializationOptions") if isinstance(params, dict) else None
         wanted = options.get("protocolVersion") if isinstance(options, dict) else None
-        if wanted not in {None, PROTOCOL_VERSION}:
+        if wanted is not None and (isinstance(wanted, bool) or wanted != PROTOCOL_VERSION):
             self._reply_error(
                 id_,
                 ErrorKind.PROTOCOL_MISMATCH.code,
@@ -218,7 +223,7 @@ class Connection(asyncio.Protocol):
         elif method == types.CANCEL_REQUEST:
             params = message.get("params")
             wanted = params.get("id") if isinstance(params, dict) else None
-            if isinstance(wanted, (str, int)) and wanted in self._tasks:
+            if _is_id(wanted) and wanted in self._tasks:
                 self._tasks[wanted].cancel()
         elif method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL:
             params = message.get("params")
@@ -270,9 +275,6 @@ class Connection(asyncio.Protocol):
     async def _answer(self, id_: Any, name: str, params: Any) -> None:
         try:
             result = await self._dispatcher.answer(METHODS[name], params, self)
-        except asyncio.CancelledError as error:
-            self._reply_error(id_, *error_of(error))
-            raise
         except Exception as error:
             self._reply_error(id_, *error_of(error))
         else:
@@ -280,7 +282,9 @@ class Connection(asyncio.Protocol):
 
     def _answered(self, id_: Any, task: "asyncio.Task[None]") -> None:
         self._tasks.pop(id_, None)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():  # perhaps before its first step, so it cannot say so itself
+            self._reply_error(id_, *error_of(asyncio.CancelledError()))
+        elif (error := task.exception()) is not None:
             log.error("A request failed after its reply", exc_info=error)
 
     def introduction(self) -> dict[str, Any]:

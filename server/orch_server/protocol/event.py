@@ -14,7 +14,7 @@ from orch_server.services.feed import Subscription
 class EventFilter(Params):
     """Which events."""
 
-    after: int | None = Field(default=None, ge=0, description="Only events with a number above this.")
+    after: int | None = Field(default=None, ge=0, lt=2**63, description="Only events with a number above this.")
     project: str | None = Field(default=None, min_length=1)
     session: str | None = Field(default=None, min_length=1)
     types: list[str] | None = Field(default=None, min_length=1, description="`session.*` takes all that begin so.")

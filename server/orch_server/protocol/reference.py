@@ -23,7 +23,7 @@ from orch_server.protocol.event import EventLostNotification, EventNotification
 from orch_server.protocol.methods import METHODS, NOUNS
 from orch_server.protocol.registry import Method
 
-NOTIFICATIONS = {"orch/event": EventNotification, "orch/event/lost": EventLostNotification}
+NOTIFICATIONS: dict[str, type[BaseModel]] = {"orch/event": EventNotification, "orch/event/lost": EventLostNotification}
 
 INTRODUCTION = f"""\
 # Protocol
@@ -54,7 +54,8 @@ or a script is connected.
   anew for each request, such as a UUID. A request that is sent again with the same key and parameters has its effect
   once and gets the same reply, whatever became of the connection or the hub in between. The
   same key with other parameters gets `requestKeyReused`.
-* `$/cancelRequest` answers a pending request with `cancelled`. What is committed by then is not undone.
+* `$/cancelRequest` answers a pending request with `cancelled`. What is committed by then is not undone; a session
+  whose start is cancelled is stopped. `orch/session/start` reports its start as `$/progress` under a `workDoneToken`.
 * Names are camelCase. Times are RFC 3339 in UTC with milliseconds. A field that has no value is null, not absent.
 * What an agent wrote is passed on as text; nothing of it is interpreted. Show it with care in a terminal.
 * Lists come in pages: `limit` (1 to 1000, 100 if left out) and `cursor` in, `items` and `nextCursor` out. The last page
@@ -132,16 +133,18 @@ def protocol_reference() -> str:
 
 
 def _methods() -> str:
-    lines = ["## Methods", ""]
-    rows = [
-        [f"[`{name}`](#{_anchor(name)})", _first_sentence(_doc(method.handler))] for name, method in METHODS.items()
-    ]
-    lines += _table(("method", "what it does"), rows)
-    for noun in NOUNS:
-        members = [method for method in METHODS.values() if method.handler.__module__ == noun.__name__]
-        for method in members:
-            lines += ["", *_method(method)]
+    methods = list(_in_order())
+    rows = [[f"[`{item.name}`](#{_anchor(item.name)})", _first_sentence(_doc(item.handler))] for item in methods]
+    lines = ["## Methods", "", *_table(("method", "what it does"), rows)]
+    for method in methods:
+        lines += ["", *_method(method)]
     return "\n".join(lines) + "\n"
+
+
+def _in_order() -> Iterator[Method]:
+    """Yield the methods noun by noun: the order of the register depends on what was imported first."""
+    for noun in NOUNS:
+        yield from (method for method in METHODS.values() if method.handler.__module__ == noun.__name__)
 
 
 def _method(method: Method) -> Iterator[str]:

@@ -219,5 +219,8 @@ def _read_key(method: str, params: dict[str, Any]) -> RequestKey:
         raise OrchError(
             ErrorKind.INVALID_PARAMS, "requestKey must be a text of 1 to 200 characters.", hint="A UUID will do."
         )
-    digest = hashlib.blake2b(orjson.dumps(params, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+    try:
+        digest = hashlib.blake2b(orjson.dumps(params, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+    except TypeError as error:
+        raise OrchError(ErrorKind.INVALID_PARAMS, "The parameters are nested too deeply.") from error
     return RequestKey(key, method, digest)

@@ -5,10 +5,11 @@ from pydantic import Field
 from orch_server.domain.session import Action, FollowUpMode, Policy, QuestionAnswer, Session, State
 from orch_server.domain.wire import Params, WireModel
 from orch_server.git.diff import Diff
-from orch_server.protocol.paging import PageParams, number_cursor
+from orch_server.protocol.paging import Page, PageParams, number_cursor
 from orch_server.protocol.registry import Call, request
-from orch_server.services import changes, logs, projects, sessions
+from orch_server.services import changes, logs, projects, sessions, transcript
 from orch_server.services.changes import Against
+from orch_server.services.transcript import Entry
 
 
 class StartSession(Params):
@@ -97,6 +98,17 @@ class LogTail(WireModel):
 
     lines: list[str]
     truncated: bool = Field(description="Whether there are more lines before these.")
+
+
+class ReadTranscript(NamedSession, PageParams):
+    """Which part of a conversation."""
+
+
+class TranscriptPage(WireModel):
+    """Some entries of a conversation, in order."""
+
+    items: list[Entry]
+    next_cursor: str | None
 
 
 class DiffSession(NamedSession):
@@ -207,3 +219,14 @@ async def diff(call: Call, params: DiffSession) -> Diff:
     """Return how a session's files differ, uncommitted work included."""
     session = sessions.find(call.context, params.session)
     return await changes.diff(call.context, session, params.against, params.paths)
+
+
+@request("orch/session/transcript")
+async def read_transcript(call: Call, params: ReadTranscript) -> TranscriptPage:
+    """Return a session's conversation: what was said, thought, done and asked."""
+    session = sessions.find(call.context, params.session)
+    entries = await transcript.read(call.context, session.id)
+    after = number_cursor(params.cursor)
+    entries = [entry for entry in entries if after is None or entry.seq > after]
+    page = Page.cut(entries, params.limit, lambda entry: str(entry.seq))
+    return TranscriptPage(items=page.items, next_cursor=page.next_cursor)

@@ -37,7 +37,7 @@ async def diff(context: Context, session: SessionRecord, against: Against, paths
 
 
 async def refresh(context: Context, session_id: str) -> None:
-    """Note what a session has changed by now; called when a turn has ended."""
+    """Note what a session has changed by now; for when a turn has ended."""
     session = context.store.session(session_id)
     if session is None or session.base_commit is None or worktree_of(session) is None:
         return

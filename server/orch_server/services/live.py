@@ -26,7 +26,7 @@ from orch_server.domain.events import (
 from orch_server.domain.session import ENDED, LIVE, Attention, FollowUpStatus, InputRequest, Reason, State
 from orch_server.runtime.bundle import Bundle, ExitRecord, Fate
 from orch_server.runtime.runs import InputRefused, Run, RunnerGone
-from orch_server.services import changes
+from orch_server.services import turns
 from orch_server.services.context import Context
 from orch_server.services.conversation import Conversation
 from orch_server.services.tail import Batch, Tail
@@ -139,7 +139,7 @@ class LiveRun:
         self._reconsider_idleness()
         if self._turn_ended:
             self._turn_ended = False
-            self._context.spawn(changes.refresh(self._context, self.task.session_id))
+            self._context.spawn(turns.keep(self._context, self.task.session_id))
         return result
 
     def _in_transaction(

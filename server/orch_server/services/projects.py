@@ -123,6 +123,8 @@ async def shadow_of(context: Context, project: Project, repository: Repository) 
 
 def check_scope(project: Project, scope_path: str) -> str:
     """Return a path in the project as a relative one; refuse what lies outside or does not exist."""
+    if "\0" in scope_path:
+        raise invalid_params("A path cannot contain NUL.")
     real = os.path.realpath(os.path.join(project.path, scope_path))
     root = os.path.realpath(project.path)
     if os.path.commonpath([root, real]) != root:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from orch_server.domain.session import Session, State, Usage
+from orch_server.domain.wire import WireModel
 
 
 class SessionRecord(Session):
@@ -18,11 +19,22 @@ class SessionRecord(Session):
     prompt_delivered: bool = False
     worktree: dict[str, Any] | None = Field(default=None, description="By what the git room knows the worktree again.")
     turn_trees: list[str] = Field(default=[], description="The files after the last two turns, as trees; newest last.")
+    kept_seq: int = Field(default=0, description="Up to this event the conversation is in artifacts and search.")
     unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
 
     def wire_bytes(self) -> bytes:
         """Return the session as it travels."""
         return Session.__pydantic_serializer__.to_json(self, by_alias=True)
+
+
+class SearchHit(WireModel):
+    """A place where words were found."""
+
+    session_id: str
+    seq: int
+    kind: str
+    snippet: str
+    at: str
 
 
 RunState = Literal["starting", "running", "ended"]

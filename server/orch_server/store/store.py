@@ -19,12 +19,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DBAPIError
 
+from orch_server.domain.artifact import Artifact
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, State
 from orch_server.store import tables
-from orch_server.store.records import Intent, OutboxRow, RunRow, SessionRecord, StoredEvent
+from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, StoredEvent
 from orch_server.store.schema import open_engine, unusable
 from orch_server.store.transaction import Transaction, event_json, run_from_row
 
@@ -165,6 +166,72 @@ class Store:
         columns = tables.intents.c
         rows = self._reader.execute(select(columns.id, columns.kind, columns.session_id, columns.data))
         return [Intent(*row) for row in rows]
+
+    def artifact(self, artifact_id: str) -> Artifact | None:
+        """Return an artifact by its id."""
+        statement = select(tables.artifacts).where(tables.artifacts.c.id == artifact_id)
+        row = self._reader.execute(statement).mappings().first()
+        return Artifact.model_validate(dict(row)) if row else None
+
+    def artifacts(
+        self,
+        *,
+        project_id: str | None,
+        session_id: str | None,
+        kinds: Iterable[str] | None,
+        before: int | None,
+        limit: int,
+    ) -> tuple[list[Artifact], int | None]:
+        """Return artifacts, newest first, and the cursor of the next page (None at the end)."""
+        columns = tables.artifacts.c
+        statement = select(tables.artifacts).order_by(columns.number.desc()).limit(limit + 1)
+        for column, value in ((columns.project_id, project_id), (columns.session_id, session_id)):
+            if value is not None:
+                statement = statement.where(column == value)
+        if kinds is not None:
+            statement = statement.where(columns.kind.in_(list(kinds)))
+        if before is not None:
+            statement = statement.where(columns.number < before)
+        rows = self._reader.execute(statement).mappings().all()
+        found = [Artifact.model_validate(dict(row)) for row in rows[:limit]]
+        return found, rows[limit - 1]["number"] if len(rows) > limit else None
+
+    async def search(
+        self,
+        query: str,
+        *,
+        project_id: str | None,
+        agent: str | None,
+        kinds: Sequence[str] | None,
+        before: int | None,
+        limit: int,
+    ) -> tuple[list[SearchHit], int | None]:
+        """Return where all words of `query` occur, newest first, and the cursor of the next page (None at the end)."""
+        where, values = ["search MATCH ?"], [_match(query)]
+        parameters: list[Any] = values
+        for column, value in (("project_id", project_id), ("agent", agent)):
+            if value is not None:
+                where.append(f"{column} = ?")
+                parameters.append(value)
+        if kinds is not None:
+            where.append(f"kind IN ({', '.join('?' for _ in kinds)})")
+            parameters.extend(kinds)
+        if before is not None:
+            where.append("rowid < ?")
+            parameters.append(before)
+        statement = (
+            "SELECT rowid, session_id, seq, kind, snippet(search, 0, '', '', '…', 24), at FROM search"  # noqa: S608
+            f" WHERE {' AND '.join(where)} ORDER BY rowid DESC LIMIT ?"
+        )
+
+        def read(connection: Connection) -> tuple[list[SearchHit], int | None]:
+            rows = connection.exec_driver_sql(statement, (*parameters, limit + 1)).all()
+            hits = [
+                SearchHit(session_id=row[1], seq=row[2], kind=row[3], snippet=row[4], at=row[5]) for row in rows[:limit]
+            ]
+            return hits, rows[limit - 1][0] if len(rows) > limit else None
+
+        return await self._in_thread(read)
 
     def fact(self, name: str) -> str | None:
         """Return a remembered value."""
@@ -365,6 +432,12 @@ class Store:
         future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(_log_failure)
         self._units.put(_Unit(lambda transaction: transaction.announce(session_id), future))
+
+
+def _match(query: str) -> str:
+    """Return a query of plain words as FTS5 reads it: each word quoted, a `*` at a word's end kept."""
+    words = (word.replace('"', "") for word in query.split())
+    return " ".join(f'"{word.rstrip("*")}"{"*" if word.endswith("*") else ""}' for word in words if word.strip("*"))
 
 
 def _record(row: Any) -> SessionRecord:

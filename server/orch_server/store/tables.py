@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    UniqueConstraint,
 )
 
 metadata = MetaData(
@@ -95,6 +96,7 @@ sessions = Table(
     Column("prompt_delivered", Boolean, nullable=False),
     Column("worktree", JSON),
     Column("turn_trees", JSON, nullable=False),
+    Column("kept_seq", Integer, nullable=False),
     Column("unannounced", JSON, nullable=False),
     Index(None, "project_id", "number"),
     Index(None, "state", "number"),
@@ -149,6 +151,23 @@ events = Table(
     Index(None, "project_id", "seq"),
 )
 
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("session_id", String, ForeignKey("sessions.id"), nullable=False),
+    Column("project_id", String, ForeignKey("projects.id"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("path", String, nullable=False),
+    Column("media_type", String, nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("created_at", String, nullable=False),
+    UniqueConstraint("session_id", "name"),
+    Index(None, "project_id", "number"),
+)
+
 request_keys = Table(
     "request_keys",
     metadata,
@@ -177,4 +196,11 @@ facts = Table(
     metadata,
     Column("name", String, primary_key=True),
     Column("value", String, nullable=False),
+)
+
+# Full text, which SQLAlchemy has no words for: the entries of all conversations.
+SEARCH = (
+    "CREATE VIRTUAL TABLE search USING fts5("
+    "text, session_id UNINDEXED, seq UNINDEXED, kind UNINDEXED, at UNINDEXED, project_id UNINDEXED, agent UNINDEXED,"
+    " tokenize = 'unicode61 remove_diacritics 2')"
 )

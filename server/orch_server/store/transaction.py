@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import orjson
 from sqlalchemy import Connection, delete, func, insert, select, update
 
+from orch_server.domain.artifact import Artifact
 from orch_server.domain.command import Command
 from orch_server.domain.errors import not_found
 from orch_server.domain.events import EventData, SessionStateChanged, SessionUpdated
@@ -240,6 +241,31 @@ class Transaction:
     def acknowledge(self, outbox_id: int) -> None:
         """Take a line out of the outbox: its runner has it."""
         self.connection.exec_driver_sql("DELETE FROM outbox WHERE id = ?", (outbox_id,))
+
+    # -- artifacts and search -----------------------------------------------------------------------------------
+
+    def artifact_named(self, session_id: str, name: str) -> Artifact | None:
+        """Return a session's artifact by its name."""
+        columns = tables.artifacts.c
+        statement = select(tables.artifacts).where(columns.session_id == session_id, columns.name == name)
+        row = self.connection.execute(statement).mappings().first()
+        return Artifact.model_validate(dict(row)) if row else None
+
+    def save_artifact(self, artifact: Artifact) -> None:
+        """Insert an artifact, or save what changed of it."""
+        values = artifact.model_dump(mode="json")
+        columns = tables.artifacts.c
+        if not self.connection.execute(
+            update(tables.artifacts).where(columns.id == artifact.id).values(values)
+        ).rowcount:
+            self.connection.execute(insert(tables.artifacts), values)
+
+    def index(self, session: SessionRecord, seq: int, kind: str, text: str, at: str) -> None:
+        """Make an entry of a conversation searchable."""
+        self.connection.exec_driver_sql(
+            "INSERT INTO search (text, session_id, seq, kind, at, project_id, agent) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (text, session.id, seq, kind, at, session.project_id, session.agent),
+        )
 
     # -- intents, keys, facts -----------------------------------------------------------------------------------
 

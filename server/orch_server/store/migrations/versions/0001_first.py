@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from orch_server.store.tables import SEARCH
+
 revision = "0001"
 down_revision = None
 
@@ -111,6 +113,7 @@ def upgrade() -> None:
         sa.Column("prompt_delivered", sa.Boolean(), nullable=False),
         sa.Column("worktree", sa.JSON(), nullable=True),
         sa.Column("turn_trees", sa.JSON(), nullable=False),
+        sa.Column("kept_seq", sa.Integer(), nullable=False),
         sa.Column("unannounced", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_sessions_project_id_projects")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_sessions")),
@@ -119,6 +122,25 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sessions_project_id_number"), "sessions", ["project_id", "number"], unique=False)
     op.create_index(op.f("ix_sessions_reason"), "sessions", ["reason"], unique=False)
     op.create_index(op.f("ix_sessions_state_number"), "sessions", ["state", "number"], unique=False)
+    op.create_table(
+        "artifacts",
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("session_id", sa.String(), nullable=False),
+        sa.Column("project_id", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("path", sa.String(), nullable=False),
+        sa.Column("media_type", sa.String(), nullable=False),
+        sa.Column("bytes", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.String(), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_artifacts_project_id_projects")),
+        sa.ForeignKeyConstraint(["session_id"], ["sessions.id"], name=op.f("fk_artifacts_session_id_sessions")),
+        sa.PrimaryKeyConstraint("number", name=op.f("pk_artifacts")),
+        sa.UniqueConstraint("id", name=op.f("uq_artifacts_id")),
+        sa.UniqueConstraint("session_id", "name", name=op.f("uq_artifacts_session_id_name")),
+    )
+    op.create_index(op.f("ix_artifacts_project_id_number"), "artifacts", ["project_id", "number"], unique=False)
     op.create_table(
         "intents",
         sa.Column("id", sa.String(), nullable=False),
@@ -161,3 +183,4 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_outbox_run_id_id"), "outbox", ["run_id", "id"], unique=False)
+    op.execute(SEARCH)

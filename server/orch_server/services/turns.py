@@ -1,0 +1,76 @@
+"""What is kept when a turn has ended: the changes, the artifacts, the words to search in."""
+
+import logging
+
+from orch_server.domain.artifact import ArtifactKind
+from orch_server.domain.errors import OrchError
+from orch_server.domain.session import Action
+from orch_server.services import artifacts, changes, transcript
+from orch_server.services.artifacts import Content
+from orch_server.services.changes import Against
+from orch_server.services.context import Context
+from orch_server.services.transcript import Entry, EntryKind, Role
+from orch_server.store.records import SessionRecord
+from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+_ANSWERS = {
+    Action.ANALYZE: ArtifactKind.REPORT,
+    Action.REVIEW: ArtifactKind.REPORT,
+    Action.PLAN: ArtifactKind.PLAN,
+}
+
+
+async def keep(context: Context, session_id: str) -> None:
+    """Keep what the session's last turns left. May be repeated: what is kept already is not kept twice."""
+    async with context.lock(f"turns of {session_id}"):
+        session = context.store.session(session_id)
+        if session is None:
+            return
+        try:
+            await changes.refresh(context, session_id)
+            await _keep_words(context, session)
+        except (OrchError, OSError) as error:
+            log.warning("What the last turn of %s left is kept later: %s", session_id, error)
+
+
+async def _keep_words(context: Context, session: SessionRecord) -> None:
+    entries = await transcript.read(context, session.id, after=session.kept_seq)
+    if not entries:
+        return
+    contents = [
+        Content(ArtifactKind.TRANSCRIPT, "transcript.jsonl", transcript.as_json_lines(entries), append=True),
+        Content(ArtifactKind.TRANSCRIPT, "transcript.md", _page(session, entries), append=session.kept_seq > 0),
+    ]
+    answer = _answer(entries)
+    kind = _ANSWERS.get(session.action)
+    if kind is not None and answer is not None:
+        contents.append(Content(kind, f"{kind}-{answer.turn or session.turns}.md", f"{answer.text.strip()}\n".encode()))
+    if session.action == Action.IMPLEMENT and session.worktree is not None:
+        found = await changes.diff(context, session, Against.BASE, ())
+        patch = "".join(file.patch or "" for file in found.files)
+        contents.append(Content(ArtifactKind.DIFF, "changes.patch", patch.encode("utf-8", "surrogateescape")))
+    last_seq = max(entry.seq for entry in entries)
+
+    def work(transaction: Transaction) -> None:
+        draft = transaction.session(session.id)
+        for entry in entries:
+            transaction.index(draft, entry.seq, entry.kind, entry.text, entry.at)
+        draft.kept_seq = last_seq
+
+    await artifacts.keep(context, session, contents)
+    await context.store.write(work)
+
+
+def _page(session: SessionRecord, entries: list[Entry]) -> bytes:
+    page = transcript.as_markdown(session.title, entries)
+    if session.kept_seq > 0:
+        page = page.partition("\n")[2]
+    return page.encode("utf-8", "replace")
+
+
+def _answer(entries: list[Entry]) -> Entry | None:
+    """Return the agent's last message: its final answer."""
+    said = [entry for entry in entries if entry.role == Role.AGENT and entry.kind == EntryKind.MESSAGE]
+    return said[-1] if said else None
