@@ -175,10 +175,15 @@ async def test_no_canary_fires(room: Room, tmp_path: Path, monkeypatch: pytest.M
     for kind in ("f1", "f2", "f3", "f4", "t", "c", "m"):
         assert (tree / f"file.{kind}").exists()
         (tree / f"file.{kind}").write_text("changed\n")
+    make_repository(tree / "nested", home=scratch.home)
+    scratch.git("clone", "--quiet", str(scratch.path.parent / "sub"), str(tree / "sub"))  # at the recorded commit
     for place in ("nested", "sub"):
-        nested = make_repository(tree / place, home=scratch.home)
-        nested.git("config", "core.fsmonitor", canaries.program("nested-fsmonitor"))
-    (tree / "sub/README.md").write_text("changed")
+        scratch.git("config", "core.fsmonitor", canaries.program("nested-fsmonitor"), cwd=tree / place)
+        scratch.git("config", "filter.nested.clean", canaries.program("nested-filter", "cat"), cwd=tree / place)
+        write_files(tree / place / ".git/info", {"attributes": "* filter=nested\n"})
+    for checkout in (tree, scratch.path):
+        (checkout / "sub/README.md").write_text("# scratch\n")  # the same size: whoever looks has to read it
+        (checkout / "README.md").write_text("changed")
     canaries.fired()  # making the nested ones with plain git
     for files in (worktree_files(made), project_files(repository)):
         for fidelity in Fidelity:

@@ -283,6 +283,22 @@ async def test_a_change_of_the_same_size_in_the_same_moment_is_seen(room: Room) 
     assert len(trees) == 15
 
 
+async def test_a_change_that_only_the_time_of_the_index_betrays_is_seen(room: Room) -> None:
+    room.scratch.git("config", "core.trustctime", "false")
+    room = await open_room(room.git, room.scratch)
+    made = await room.create()
+    file, index = Path(made.path, "README.md"), Path(made.admin_dir, "index")
+    when = file.stat().st_mtime_ns - 10**12  # long ago: git compares whole seconds
+    file.write_text("one\n")
+    os.utime(file, ns=(when, when))
+    room.scratch.git("add", "README.md", cwd=Path(made.path))
+    file.write_text("two\n")
+    os.utime(file, ns=(when, when))
+    os.utime(index, ns=(when, when))
+    taken = await snapshot(room.git, room.shadow, worktree_files(made))
+    assert stored(room, taken.tree, "README.md") == b"two\n"
+
+
 async def test_snapshots_while_an_agent_is_at_work(room: Room) -> None:
     made = await room.create()
     tree, files = Path(made.path), worktree_files(made)

@@ -46,6 +46,9 @@ def dial(
         if connection is None:
             if not start:
                 raise HubUnreachable(f"No hub runs for {places.home}.")
+            if "ORCH_RUN" in environment:
+                # It would be below the agent's runner, which ends all that is below it when the agent ends.
+                raise HubUnreachable("No hub runs, and none is started from inside an agent's run.")
             if not _start(places, environment):
                 deaths += 1
                 if deaths == _MOST_DEATHS:
