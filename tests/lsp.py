@@ -6,7 +6,7 @@ import json
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from orch_server.hub.dial import dial
 from orch_server.settings.places import find_places
@@ -60,7 +60,8 @@ class Client:
         if listen:
             client._listening = asyncio.create_task(client._listen())
         if initialize:
-            await client.call("initialize", {"processId": None, "rootUri": None, "capabilities": {}})
+            info = {"processId": None, "rootUri": None, "capabilities": {}}
+            await client.call("initialize", info, timeout=60)
             client.notify("initialized", {})
         return client
 
@@ -222,6 +223,12 @@ class RawClient:
     def close(self) -> None:
         """Leave without a word."""
         self.socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _more(self) -> bool:
         try:

@@ -14,17 +14,7 @@ from acp import schema
 from pydantic import TypeAdapter
 
 from orch_server.agents.acp import AcpAdapter, AcpDialogue
-from orch_server.agents.acp_content import (
-    approval_detail,
-    block_text,
-    capped,
-    error_reason,
-    error_text,
-    form_content,
-    questions_of,
-    text_reason,
-    tool_paths,
-)
+from orch_server.agents.acp_content import approval_detail, block_text, form_content, questions_of, tool_paths
 from orch_server.agents.adapter import (
     Answer,
     Asked,
@@ -41,6 +31,7 @@ from orch_server.agents.adapter import (
     UsageSeen,
     Withdrawn,
 )
+from orch_server.agents.texts import capped, error_reason, error_text, text_reason
 from orch_server.domain.events import (
     AgentLog,
     AgentMessage,

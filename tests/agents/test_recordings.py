@@ -6,7 +6,7 @@ that is meant, `pytest tests/agents/test_recordings.py --update-expected` writes
 
 import dataclasses
 import json
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 
 from orch_server.agents.acp import AcpAdapter
 from orch_server.agents.adapter import Adapter, Exit, Fact, Subject
-from orch_server.agents.claude import ClaudeAdapter
+from orch_server.agents.catalog import build_catalog
 from orch_server.agents.replay import TASK, read_recording, replay, summarize
 from orch_server.domain.events import AgentLog
 from orch_server.domain.wire import WireModel
@@ -22,25 +22,29 @@ from orch_server.domain.wire import WireModel
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
 
-class CopilotLike(AcpAdapter):
-    """What Copilot does otherwise than the rest."""
-
-    display_name = "Copilot"
-    notices = ("Info: ", "Warning: ", "Error: ")
-    usage_is_cumulative = True
-
-
-ADAPTERS: dict[str, Callable[[], Adapter]] = {
-    "claude": ClaudeAdapter,
-    "claude-agent-acp": AcpAdapter,
-    "codex-acp": AcpAdapter,
-    "copilot-acp": CopilotLike,
-    "gemini-acp": AcpAdapter,
-    "opencode-acp": AcpAdapter,
+# The folders whose name is not the agent's.
+FOLDERS = {"copilot-acp": "copilot", "gemini-acp": "gemini", "opencode-acp": "opencode"}
+AGENTS = build_catalog({}, python=sys.executable, demo_state="/nowhere")
+ADAPTERS: dict[str, Adapter] = {
+    folder.name: AGENTS[FOLDERS.get(folder.name, folder.name)] for folder in RECORDINGS.iterdir() if folder.is_dir()
 }
 # How the program ended, where it did not simply leave with 0; its standard error is in `<case>.stderr`.
 ENDS = {
     "claude-agent-acp/killed": Exit(signal=9),
+    "codex/api-error": Exit(code=1),
+    "codex/api-error-400": Exit(code=1),
+    "codex/api-error-401": Exit(code=1),
+    "codex/killed": Exit(signal=15),
+    "codex/killed-121": Exit(signal=15),
+    "codex/killed-122": Exit(signal=15),
+    "codex/killed-123": Exit(signal=15),
+    "codex/killed-124": Exit(signal=15),
+    "codex/killed-125": Exit(signal=15),
+    "codex/killed-SIGINT": Exit(code=1),
+    "codex/killed-SIGKILL": Exit(signal=9),
+    "codex/nokey": Exit(code=1),
+    "codex/nologin": Exit(signal=15),
+    "codex/resume-missing": Exit(code=1),
     "copilot-acp/killed": Exit(signal=9),
     "claude/330-terminated": Exit(code=143),
     "claude/bypass-root": Exit(code=1),
@@ -66,7 +70,7 @@ def case_name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", cases(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_recording_gives_the_expected_facts(path: Path, update_expected: bool) -> None:
-    facts = replay(ADAPTERS[path.parent.name](), read_recording(path.read_bytes()), end_of(path))
+    facts = replay(ADAPTERS[path.parent.name], read_recording(path.read_bytes()), end_of(path))
     assert not [fact for fact in facts if isinstance(fact, AgentLog) and fact.stream in {"unknown", "raw"}]
 
     found = {"summary": summary_of(facts), "facts": [plain(fact) for fact in facts]}

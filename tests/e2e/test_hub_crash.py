@@ -17,6 +17,7 @@ from tests.waiting import wait_until_async
 
 AGENTS = 5
 INTERVAL_MS = 10
+PATIENCE = 60.0
 KILLED_WHILE_IT_STARTS = 0.25
 
 
@@ -36,8 +37,10 @@ class Follower:
 
     async def connect(self) -> Client:
         """Start a bridge, and subscribe from where the last one ended."""
-        self.client = client = await Client.start(self.home)
+        self.client = client = await Client.start(self.home, initialize=False)
         client.on_event = self.events.append
+        info = {"processId": None, "rootUri": None, "capabilities": {}}
+        await client.call("initialize", info, timeout=PATIENCE)
         await client.call("orch/event/subscribe", {"after": self.last_seq})
         return client
 
@@ -51,7 +54,10 @@ class Follower:
 
 @pytest.mark.parametrize(
     ("kills", "seed"),
-    [pytest.param(8, 1, id="8"), pytest.param(50, 2, id="50", marks=(pytest.mark.slow, pytest.mark.timeout(600)))],
+    [
+        pytest.param(8, 1, id="8", marks=pytest.mark.timeout(300)),
+        pytest.param(50, 2, id="50", marks=(pytest.mark.slow, pytest.mark.timeout(600))),
+    ],
 )
 async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, kills: int, seed: int) -> None:
     chance = random.Random(seed)
@@ -78,7 +84,7 @@ async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, k
         await asyncio.gather(abandoned, return_exceptions=True)
         if chance.random() < KILLED_WHILE_IT_STARTS:
             bridge = asyncio.ensure_future(follower.connect())
-            await wait_until_async(lambda pid=pid: _other_hub(home, pid))
+            await wait_until_async(lambda pid=pid, bridge=bridge: _other_hub(home, pid) or bridge.done(), PATIENCE)
             await asyncio.sleep(chance.uniform(0, 0.1))
             home.kill_hub()
             killed_early += 1
@@ -117,7 +123,10 @@ async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, k
     assert kinds[echo, "run.exited"] == 0
     texts = [f"[[say echo {number}]]" for number in range(kills)]
     assert remembered == ["[[say ready]]", *texts, "[[recall]]"]
-    assert [event["data"]["text"] for event in events if event["type"] == "followup.delivered"] == [*texts, "[[recall]]"]
+    assert [event["data"]["text"] for event in events if event["type"] == "followup.delivered"] == [
+        *texts,
+        "[[recall]]",
+    ]
     assert set(follower.exit_codes) == {75}
     print(
         f"{kills + killed_early} kills ({killed_early} while the hub started) in {seconds:.1f} s: {len(events)} events,"

@@ -11,7 +11,6 @@ Rules that hold for all of them, each seen in a recording:
 * a program may call fs/* although we said that we have none: it gets an error and helps itself.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,21 +19,14 @@ import orjson
 from orch_server import __version__
 from orch_server.agents.acp_content import (
     EFFECTS,
-    TEXT_LIMIT,
     TOOL_KINDS,
     approval_detail,
     block_text,
-    capped,
-    clean,
     content_text,
     diff_text,
-    error_reason,
-    error_text,
     form_content,
-    json_text,
     questions_of,
     raw_output_text,
-    text_reason,
     tool_paths,
 )
 from orch_server.agents.adapter import (
@@ -57,6 +49,17 @@ from orch_server.agents.adapter import (
     Withdrawn,
 )
 from orch_server.agents.command import fill_model
+from orch_server.agents.texts import (
+    TEXT_LIMIT,
+    capped,
+    clean,
+    error_reason,
+    error_text,
+    exit_failure,
+    json_text,
+    parse_line,
+    text_reason,
+)
 from orch_server.domain.events import (
     AgentLog,
     AgentMessage,
@@ -214,7 +217,7 @@ class AcpDialogue(Dialogue):
         state["turns"].clear()
         state["waiting"].clear()
         if busy:
-            reason, text = state["failure"] or _exit_failure(end)
+            reason, text = state["failure"] or exit_failure(end)
             output.facts.append(TurnEnded(Reason.USER_STOPPED) if interrupted else TurnEnded(Reason(reason), text))
         return output
 
@@ -223,14 +226,11 @@ class AcpDialogue(Dialogue):
     def receive(self, line: str) -> Output:
         """Take one line: a response, a request, or news of the session."""
         output = Output()
-        try:
-            message = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            message = _lenient(line)
-            if message is None:
-                if line.strip():
-                    output.facts.append(_log("raw", line))
-                return output
+        message = parse_line(line)
+        if message is None:
+            if line.strip():
+                output.facts.append(_log("raw", line))
+            return output
         try:
             method = message.get("method")
             if method == "session/update":
@@ -859,28 +859,6 @@ def _plain_answer(form: Mapping[str, Any], answer: Answer) -> list[QuestionAnswe
     return [
         QuestionAnswer(question_id=first, option_ids=[answer.option_id] if answer.option_id else [], text=answer.text)
     ]
-
-
-def _exit_failure(end: Exit) -> tuple[str, str]:
-    tail = end.stderr_tail.strip()
-    after = f"\n{tail}" if tail else ""
-    signal = end.signal
-    if signal is None and end.code is not None and 128 < end.code < 160:
-        signal = end.code - 128  # how shells and Node programs pass on a signal
-    if signal is not None:
-        return Reason.KILLED, f"The agent was ended by signal {signal}.{after}"
-    if end.code is None:
-        return Reason.LOST, f"How the agent ended is not known.{after}"
-    reason = text_reason(tail, Reason.EXITED_WITHOUT_RESULT) if end.code else Reason.EXITED_WITHOUT_RESULT
-    return reason, f"The agent ended with exit code {end.code} in the middle of the turn.{after}"
-
-
-def _lenient(line: str) -> Any:
-    # Node programs may cut a text between the halves of a surrogate pair; only the slower parser reads that.
-    try:
-        return json.loads(clean(json.dumps(json.loads(line), ensure_ascii=False)))
-    except (ValueError, RecursionError):
-        return None
 
 
 def _log(stream: str, line: str) -> AgentLog:

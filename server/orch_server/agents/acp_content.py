@@ -1,19 +1,14 @@
-"""What Agent Client Protocol messages carry, as plain values: texts, paths, details, questions, kinds of failure.
+"""What Agent Client Protocol messages carry, as plain values: texts, paths, details, questions.
 
 Pure functions without memory. They take whatever a program sent and never trust its shape.
 """
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import orjson
-
-from orch_server.domain.session import Question, QuestionAnswer, QuestionOption, Reason
-
-TEXT_LIMIT = 64 * 1024
-DETAIL_LIMIT = 16 * 1024
+from orch_server.agents.texts import DETAIL_LIMIT, capped, json_text
+from orch_server.domain.session import Question, QuestionAnswer, QuestionOption
 
 TOOL_KINDS = frozenset({"read", "edit", "delete", "move", "search", "execute", "think", "fetch", "other"})
 EFFECTS = {
@@ -41,43 +36,6 @@ _PATH_KEYS = (
     "new_path",
 )
 _OUTPUT_KEYS = ("output", "content", "stdout", "text", "message", "error")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-# Texts of failures as the programs write them; the first that matches decides. `limit` goes before `login`,
-# since "429 ... check your plan or log in" is about the limit.
-_USAGE_LIMIT = re.compile(
-    r"\b429\b|usage.?limit|rate.?limit|quota|too many requests|limit reached|billing_error|insufficient.credit",
-    re.IGNORECASE,
-)
-_NOT_LOGGED_IN = re.compile(
-    r"\b401\b|not logged in|log ?in required|please (?:run|log|sign)|authenticat|unauthori[sz]ed|auth_required"
-    r"|(?:invalid|missing|incorrect) api.?key",
-    re.IGNORECASE,
-)
-
-
-def clean(text: str) -> str:
-    """Return `text` without halves of surrogate pairs, which cannot be stored as UTF-8."""
-    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
-
-
-def capped(text: str, limit: int = TEXT_LIMIT) -> tuple[str, bool]:
-    """Return as much of `text` as fits into `limit` bytes of UTF-8, and whether something is missing."""
-    if len(text) * 4 <= limit:
-        return text, False
-    data = text.encode("utf-8", "replace")
-    if len(data) <= limit:
-        return text, False
-    return data[:limit].decode("utf-8", "ignore"), True
-
-
-def json_text(value: Any) -> str:
-    """Return a value as text for a person: strings as they are, everything else as JSON."""
-    if isinstance(value, str):
-        return value
-    if value is None or value == {}:
-        return ""
-    return orjson.dumps(value, default=str).decode()
 
 
 def block_text(block: Any) -> str:
@@ -203,44 +161,6 @@ def form_content(form: Mapping[str, Mapping[str, Any]], answers: Sequence[Questi
             elif answer.question_id not in content:
                 content[answer.question_id] = _typed(field["type"], answer.text)
     return content
-
-
-def error_text(error: Mapping[str, Any]) -> str:
-    """Return what a JSON-RPC error says, for a person."""
-    message = _inner_message(str(error.get("message") or f"error {error.get('code')}")).removeprefix("Internal error: ")
-    data = error.get("data")
-    more = data
-    if isinstance(data, Mapping):
-        more = next((data[key] for key in ("details", "message", "error", "reason") if data.get(key)), None)
-    text = json_text(more)
-    if not text or text in message:
-        return message
-    return text if message.strip(". ") == "Internal error" else f"{message}: {text}"
-
-
-def error_reason(error: Mapping[str, Any], otherwise: Reason) -> Reason:
-    """Return why a request failed, by the error's code and texts."""
-    if error.get("code") == -32000:
-        return Reason.USAGE_LIMIT if _USAGE_LIMIT.search(error_text(error)) else Reason.NOT_LOGGED_IN
-    return text_reason(f"{error.get('code')} {error_text(error)} {json_text(error.get('data'))}", otherwise)
-
-
-def text_reason(text: str, otherwise: Reason) -> Reason:
-    """Return why a program failed, by the words of its error message."""
-    if _USAGE_LIMIT.search(text):
-        return Reason.USAGE_LIMIT
-    if _NOT_LOGGED_IN.search(text):
-        return Reason.NOT_LOGGED_IN
-    return otherwise
-
-
-def _inner_message(text: str) -> str:
-    # Gemini passes on the body of the model's HTTP response.
-    try:
-        body = orjson.loads(text)
-        return str(body["error"]["message"])
-    except (KeyError, TypeError, ValueError):
-        return text
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """The contract between orch and an agent program: what to run, and how to talk.
 
-To add an agent, write one file in this folder with a subclass of Adapter and a Dialogue, name it in
-agents/catalog.py, and put recordings of the program under tests/recordings/.
+To add an agent, write one file in this folder with a subclass of Adapter, name that class `ADAPTER` in it, and put
+recordings of the program under tests/recordings/. Nothing else names it: agents/catalog.py finds it.
 
 A dialogue is one run's protocol machine. The caller feeds it every complete line of the program's standard
 output, tells it what the user wants, and does what it returns: facts become events, lines go to the program's
@@ -237,6 +237,8 @@ class Adapter(ABC):
 
     name: str = ""
     display_name: str = ""
+    rank: int = 1000
+    """Where it stands in lists, the lowest first."""
     protocol: str = ""
     """How it is talked to: `stream-json`, `acp`, `app-server` or `command`."""
     programs: Sequence[str] = ()

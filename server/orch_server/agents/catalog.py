@@ -1,16 +1,18 @@
 """Which agents there are: those that orch knows, and the user's own from the config.
 
-To add a program that orch knows, add its adapter to `_known`. A table `[agents.<name>]` in the user's config adds a
-program without code, or takes the place of a known one.
+Every module of this folder that names an `ADAPTER` is an agent that orch knows; the class's `rank` is its place in
+lists. A table `[agents.<name>]` in the user's config adds a program without code, or takes the place of a known one.
 """
 
+import importlib
 import os
-from collections.abc import Mapping, Sequence
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from orch_server import agents
 from orch_server.agents.acp import AcpAdapter
 from orch_server.agents.adapter import Adapter
-from orch_server.agents.claude import ClaudeAdapter
 from orch_server.agents.command import MODEL, PROMPT, CommandAdapter
 from orch_server.agents.demo import DemoAdapter
 from orch_server.domain.errors import OrchError, invalid_params
@@ -40,7 +42,19 @@ def build_catalog(config: Mapping[str, AgentConfig], *, python: str, demo_state:
 
 
 def _known(python: str, demo_state: str) -> list[Adapter]:
-    return [ClaudeAdapter(), DemoAdapter(python, demo_state)]
+    # The demo agent is the one that must be told where it is.
+    known = [*(adapter() for adapter in discovered()), DemoAdapter(python, demo_state)]
+    return sorted(known, key=lambda adapter: (adapter.rank, adapter.name))
+
+
+def discovered() -> Iterator[type[Adapter]]:
+    """Yield the adapter of every module of this folder that names one."""
+    for module in pkgutil.iter_modules(agents.__path__, f"{agents.__name__}."):
+        adapter = getattr(importlib.import_module(module.name), "ADAPTER", None)
+        if adapter is not None:
+            if not (isinstance(adapter, type) and issubclass(adapter, Adapter)):
+                raise TypeError(f"{module.name}.ADAPTER must be a subclass of Adapter, not {adapter!r}.")
+            yield adapter
 
 
 def _configured(name: str, table: AgentConfig) -> Adapter:

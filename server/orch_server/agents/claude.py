@@ -78,6 +78,7 @@ class ClaudeAdapter(Adapter):
 
     name: str = "claude"
     display_name: str = "Claude Code"
+    rank: int = 10
     protocol: str = "stream-json"
     programs: tuple[str, ...] = ("claude",)
     install_hint: str = "Install Claude Code: npm install -g @anthropic-ai/claude-code"
@@ -110,6 +111,9 @@ class ClaudeAdapter(Adapter):
     def dialogue(self, task: Task, state: Json | None = None) -> "ClaudeDialogue":
         """Return a new dialogue, or the one that was saved as `state`."""
         return ClaudeDialogue(task, state or new_state())
+
+
+ADAPTER = ClaudeAdapter
 
 
 def new_state() -> Json:

@@ -7,8 +7,10 @@ Written from recordings of 0.169.0 (tests/recordings/codex/) and the protocol's 
 * A thread that is started in the sandbox `workspace-write` marks its project as trusted in the user's config.toml, and
   trust makes the project's own hooks and settings count. So every thread is started `read-only`, and each turn
   names the sandbox that it really runs in.
-* `untrusted` asks about every edit and about every command that is not known to only read; so our policy decides.
-  `never` with `read-only` cannot write at all; `on-request` with it could, after an approval.
+* A turn's rules follow from the session's policy, so that orch is asked about what it has a say in (`_rules`):
+  `untrusted` asks about every edit and command; `on-request` asks before anything that the sandbox forbids, so that in
+  `workspace-write` commands run that can write in the worktree and the temporary directory and reach no network, and in
+  `read-only` every edit asks; `never` with `read-only` cannot write at all.
 * Questions to the user and proposed plans exist in the collaboration mode `plan` alone.
 * Tokens are counted over the whole thread; what it had used before this run is subtracted.
 * The end of a turn leaves its shell command running until the program's input is closed.
@@ -46,22 +48,20 @@ from orch_server.agents.codex_items import SILENT_ITEMS, finished, overheard, st
 from orch_server.agents.codex_requests import ask, chosen_option, reply, withdrawal
 from orch_server.agents.texts import capped, clean, error_text, exit_failure, parse_line, rfc3339, text_reason
 from orch_server.domain.events import AgentLog, AgentMessage, AgentPlan, AgentThought, InputAnswered, PlanEntry
-from orch_server.domain.session import Action, Reason, Usage
+from orch_server.domain.session import Action, Policy, Reason, Usage
 
 METHOD_NOT_FOUND = -32601
 NAME = "Codex"
 LOGIN_HINT = "Log in by running `codex login` in a terminal (or set its API key), then resume the session."
 
 _PROGRAM_MAKES_NO_SENSE = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError)
-_SANDBOXES: dict[bool, dict[str, Any]] = {
-    True: {"type": "readOnly", "networkAccess": False},
-    False: {
-        "type": "workspaceWrite",
-        "writableRoots": [],
-        "networkAccess": False,
-        "excludeTmpdirEnvVar": False,
-        "excludeSlashTmp": False,
-    },
+_READ_ONLY: dict[str, Any] = {"type": "readOnly", "networkAccess": False}
+_WORKSPACE: dict[str, Any] = {
+    "type": "workspaceWrite",
+    "writableRoots": [],
+    "networkAccess": False,
+    "excludeTmpdirEnvVar": False,
+    "excludeSlashTmp": False,
 }
 _STEP_STATUS = {"inProgress": "in_progress"}
 
@@ -256,6 +256,9 @@ class CodexDialogue(Dialogue):
                     self._delta(output, method, params)
             case "item/started" | "item/completed":
                 self._item(output, params["item"], over=method == "item/completed", ours=ours, line=line)
+            case "thread/started":
+                if self.state["conversation"] is None:
+                    self._name(output, params["thread"]["id"])
             case "turn/started" if ours:
                 self._turn_started(output, params["turn"]["id"])
             case "turn/completed" if ours:
@@ -419,7 +422,7 @@ class CodexDialogue(Dialogue):
 
     def _open_thread(self, output: Output) -> None:
         task = self.task
-        params: dict[str, Any] = {"cwd": task.cwd, "sandbox": "read-only", "approvalPolicy": self._approval_policy()}
+        params: dict[str, Any] = {"cwd": task.cwd, "sandbox": "read-only", "approvalPolicy": _rules(task)[0]}
         if task.model:
             params["model"] = task.model
         if task.conversation_id:
@@ -428,16 +431,17 @@ class CodexDialogue(Dialogue):
         else:
             self._call(output, "thread/start", params)
 
-    def _approval_policy(self) -> str:
-        return "never" if self.task.read_only else "untrusted"
-
     def _thread_opened(self, output: Output, result: Mapping[str, Any]) -> None:
         state = self.state
-        state["conversation"] = str(result["thread"]["id"])
+        self._name(output, result["thread"]["id"])
         state["model"] = result.get("model")
         state["open"] = True
-        output.facts.append(ConversationNamed(state["conversation"]))
         self._advance(output)
+
+    def _name(self, output: Output, thread_id: str) -> None:
+        if thread_id != self.state["named"]:
+            self.state["conversation"] = self.state["named"] = str(thread_id)
+            output.facts.append(ConversationNamed(str(thread_id)))
 
     def _handshake_failed(self, output: Output, method: str, error: Mapping[str, Any]) -> None:
         # Without a thread no text can be sent: those that wait fail now, those that come fail at once.
@@ -465,10 +469,8 @@ class CodexDialogue(Dialogue):
                 self._call(output, "turn/start", {**given, **self._turn_settings()}, prompt_id)
 
     def _turn_settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = {
-            "approvalPolicy": self._approval_policy(),
-            "sandboxPolicy": _SANDBOXES[self.task.read_only],
-        }
+        approval, sandbox = _rules(self.task)
+        settings: dict[str, Any] = {"approvalPolicy": approval, "sandboxPolicy": sandbox}
         model = self.task.model or self.state["model"]
         if self.task.action == Action.PLAN and model:
             # Null: the program's own instructions of the mode.
@@ -499,7 +501,7 @@ class CodexDialogue(Dialogue):
         text = state["steering"].pop(prompt_id, None)
         if error is None:
             output.facts.append(PromptAccepted(prompt_id, begins_turn=False))
-        elif text is not None:
+        elif text:
             # The turn ended meanwhile, or takes no texts (a review, a compaction): it begins the next one.
             state["unsteerable"] = state["turn"] is not None
             state["waiting"].insert(0, [prompt_id, text])
@@ -642,6 +644,7 @@ def _new_state() -> dict[str, Any]:
         "next_id": 1,
         "calls": {},  # number of a request of ours -> its method and the text that it carries, until it is answered
         "conversation": None,
+        "named": None,  # the conversation, once the program told it
         "resumed": False,
         "model": None,
         "open": False,
@@ -667,6 +670,19 @@ def _new_state() -> dict[str, Any]:
         "told": [0, 0],
         "limits": {},  # window -> [used percent, Unix time of its reset]
     }
+
+
+def _rules(task: Task) -> tuple[str, dict[str, Any]]:
+    """Return when Codex asks, and the sandbox that it works in."""
+    if task.read_only:
+        return "never", _READ_ONLY
+    match task.policy:
+        case Policy.DENY:
+            return "on-request", _READ_ONLY
+        case Policy.ASK:
+            return "untrusted", _WORKSPACE
+        case _:
+            return "on-request", _WORKSPACE
 
 
 def _tokens_of(counts: Mapping[str, Any]) -> list[int]:

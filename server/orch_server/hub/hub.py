@@ -27,6 +27,7 @@ from orch_server.runtime.runs import Runs
 from orch_server.services import recovery
 from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Feed
+from orch_server.services.governor import Governor
 from orch_server.services.session_logs import SessionLogs
 from orch_server.settings.options import read_config, read_settings
 from orch_server.settings.places import Places
@@ -87,6 +88,7 @@ class Hub:
             feed=feed,
             git=find_git(self._environment),
             runs=Runs(places.runs, epoch=epoch),
+            governor=Governor(config.limits),
             follower=Follower(asyncio.get_running_loop()),
             adapters=build_catalog(
                 {name: AgentConfig(**table.model_dump()) for name, table in config.agents.items()},
@@ -207,7 +209,7 @@ class Hub:
         if self._listener is not None and not os.path.exists(self._places.socket):
             log.warning("The socket %s vanished; it is bound again", self._places.socket)
             self.listen()
-        busy = self._connections or context.live or context.bring_ups or context.queued()
+        busy = self._connections or context.live or context.unsettled or context.bring_ups or context.queued()
         if busy:
             self._busy_until = time.monotonic()
             await context.store.write(lambda transaction: transaction.set_fact("last_seen", str(time.time())))

@@ -52,8 +52,8 @@ or a script is connected.
   mistakes show. An optional field may be left out or null.
 * Methods marked *changes* take a `requestKey` beside their parameters: a text of 1 to 200 characters that you make
   anew for each request, such as a UUID. A request that is sent again with the same key and parameters has its effect
-  once and gets the same reply, whatever became of the connection or the hub in between. The
-  same key with other parameters gets `requestKeyReused`.
+  once and gets the same reply, whatever became of the connection or the hub in between. The same key with other
+  parameters gets `requestKeyReused`.
 * `$/cancelRequest` answers a pending request with `cancelled`. What is committed by then is not undone; a session
   whose start is cancelled is stopped. `orch/session/start` reports its start as `$/progress` under a `workDoneToken`.
 * Names are camelCase. Times are RFC 3339 in UTC with milliseconds. A field that has no value is null, not absent.

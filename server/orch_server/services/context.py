@@ -13,6 +13,7 @@ from orch_server.git.command import Git
 from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
 from orch_server.services.feed import Feed
+from orch_server.services.governor import Governor
 from orch_server.settings.options import Limits, Settings
 from orch_server.settings.places import Places
 from orch_server.store.store import Store
@@ -30,6 +31,8 @@ class BringUp:
     """A session's way from its record to a running agent."""
 
     task: "asyncio.Task[None]"
+    queued: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it waits for a place."""
     launching: bool = False
     """Set once a process is being started: from then on it is not cancelled, only stopped."""
 
@@ -45,6 +48,7 @@ class Context:
     feed: Feed
     git: Git
     runs: Runs
+    governor: Governor
     follower: Follower
     adapters: Mapping[str, Adapter]
     started_at: str
@@ -54,6 +58,8 @@ class Context:
     """The runs of which this hub takes in the output, by session id."""
     bring_ups: "dict[str, BringUp]" = field(default_factory=dict)
     """Sessions whose worktree is being made or whose agent is being started."""
+    unsettled: "dict[str, Callable[[], None]]" = field(default_factory=dict)
+    """Sessions whose runner, started by an earlier hub, does not answer yet; a call goes on without it."""
     environments: dict[str, Environment] = field(default_factory=dict)
     """The environment of the client that last asked for a session's runs; in memory alone, never stored."""
     clients: dict[int, Environment] = field(default_factory=dict)
@@ -63,8 +69,8 @@ class Context:
     """Work in the background that nobody awaits."""
 
     def queued(self) -> int:
-        """Return how many sessions are being started, or wait for a place or for a limit to end."""
-        return len(self.bring_ups)
+        """Return how many sessions wait for a place, or for a usage limit to end."""
+        return self.governor.queued()
 
     def environment_for(self, session_id: str) -> Environment | None:
         """Return the environment in which a session's agent may be started now, if there is one."""

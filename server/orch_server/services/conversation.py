@@ -209,6 +209,7 @@ class Conversation:
                 self.ledger.move(State.COMPLETED, Reason.TURN_ENDED)
             return
         self.ledger.emit(TurnFailed(reason=fact.reason, message=fact.text))
+        session.resumes_at = fact.resets_at if fact.reason == Reason.USAGE_LIMIT else None
         self._settle()
         if session.state in LIVE and not self._stopping:
             state = State.STOPPED if fact.reason == Reason.USER_STOPPED else State.FAILED

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.events import RunStarted
+from orch_server.domain.events import FollowUpQueued, RunStarted
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import (
     ENDED,
     WORKTREE_ACTIONS,
+    FollowUp,
+    FollowUpMode,
     FollowUpStatus,
     Reason,
     Session,
@@ -23,12 +25,14 @@ from orch_server.runtime.runs import LaunchFailed, RunSpec
 from orch_server.services import projects, worktrees
 from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
+from orch_server.services.governor import note_parked, park
 from orch_server.services.live import LiveRun, TransactionLedger
 from orch_server.store.records import RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
+CONTINUE = "Continue where you left off."
 WAITING = "It starts when one of your clients connects."
 
 
@@ -69,13 +73,42 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
         program = find_program(adapter, environment)
         if session.action in WORKTREE_ACTIONS:
             await worktrees.provide(context, session_id)
-        context.bring_ups[session_id].launching = True
-        await _launch(context, _session(context, session_id), adapter, program, environment)
+        bring_up = context.bring_ups[session_id]
+        await context.governor.admit(session, lambda obstacle: _wait_in_queue(context, session_id, bring_up, obstacle))
+        bring_up.launching = True
+        try:
+            await _launch(context, _session(context, session_id), adapter, program, environment)
+        except BaseException:
+            context.governor.release(session_id)
+            raise
     except OrchError as error:
         reason = _REASONS.get(error.kind, Reason.WORKTREE_FAILED)
         message = f"{error.message} {error.hint}".strip()
         await context.store.write(lambda transaction: _fail(transaction, session_id, reason, message))
         raise
+    except Exception:
+        message = f"Something went wrong inside orch; {context.places.log} says what."
+        await context.store.write(lambda transaction: _fail(transaction, session_id, Reason.AGENT_ERROR, message))
+        raise
+
+
+async def _wait_in_queue(context: Context, session_id: str, bring_up: BringUp, obstacle: str) -> None:
+    def work(transaction: Transaction) -> None:
+        session = transaction.session(session_id)
+        transaction.move(session, session.state, Reason.QUEUED_BY_LIMIT, f"{obstacle} It starts when there is room.")
+
+    await context.store.write(work)
+    bring_up.queued.set()
+
+
+async def settled(context: Context, session_id: str) -> None:
+    """Return once a session's bring-up is through or waits for a place; raises what it was refused with."""
+    bring_up = context.bring_ups[session_id]
+    queued = asyncio.ensure_future(bring_up.queued.wait())
+    await asyncio.wait([bring_up.task, queued], return_when=asyncio.FIRST_COMPLETED)
+    queued.cancel()
+    if bring_up.task.done():
+        bring_up.task.result()
 
 
 _REASONS = {
@@ -218,6 +251,7 @@ def _fail(transaction: Transaction, session_id: str, reason: Reason, message: st
 async def go_on_afterwards(context: Context, live: LiveRun) -> None:
     """When a process has ended while a text of the user waits after a good turn, go on with it."""
     await asyncio.shield(live.finished)
+    await park_if_limited(context, live.task.session_id)
     session = context.store.session(live.task.session_id)
     if session is None or session.state != State.COMPLETED:
         return
@@ -226,6 +260,33 @@ async def go_on_afterwards(context: Context, live: LiveRun) -> None:
     async with context.lock(session.id):
         if session.id not in context.live and session.id not in context.bring_ups:
             await resume_or_wait(context, session.id, context.environment_for(session.id))
+
+
+async def park_if_limited(context: Context, session_id: str) -> None:
+    """Have a session that ran into a usage limit go on by itself when it ends, where the user wants that."""
+    session = context.store.session(session_id)
+    if session is None or session.resumes_at is None or not context.limits.resume_after_usage_limit:
+        return
+    await context.store.write(lambda transaction: note_parked(transaction, session_id))
+    park(context, session_id, lambda name: context.spawn(_go_on(context, name)))
+
+
+async def _go_on(context: Context, session_id: str) -> None:
+    """Wake a parked session, unless something else happened to it meanwhile."""
+    async with context.lock(session_id):
+        session = context.store.session(session_id)
+        if session is not None and session.reason == Reason.PARKED_UNTIL_RESET and session_id not in context.live:
+            await context.store.write(lambda transaction: queue_text(transaction, session_id, CONTINUE))
+            await resume_or_wait(context, session_id, context.environment_for(session_id))
+
+
+def queue_text(transaction: Transaction, session_id: str, text: str) -> SessionRecord:
+    """Put a text into a session's queue."""
+    session = transaction.session(session_id)
+    item = FollowUp(id=str(uuid.uuid4()), text=text, mode=FollowUpMode.QUEUE, at=transaction.now)
+    session.queued = [*session.queued, item]
+    transaction.emit(FollowUpQueued(id=item.id, text=item.text, mode=item.mode), session=session)
+    return session
 
 
 async def resume_or_wait(context: Context, session_id: str, environment: Environment | None) -> None:

@@ -351,6 +351,10 @@ class LiveRun:
     def _reconsider_idleness(self) -> None:
         """Leave an agent whose turn is over a while for a quick follow-up, then close its input."""
         session = self._context.store.session(self.task.session_id)
+        if session is not None and session.state in LIVE:
+            self._context.governor.occupy(session)
+        else:
+            self._context.governor.release(self.task.session_id)
         idle = session is not None and session.state in ENDED and not self.finished.done()
         if not idle and self._idle is not None:
             self._idle.cancel()

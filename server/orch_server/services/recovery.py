@@ -14,6 +14,8 @@ from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 _SILENT_RETRY_SECONDS = 2.0
+_PATIENCE_SECONDS = 1.0
+"""How long the hub's start waits for runners to answer; who takes longer holds nobody up."""
 
 
 async def recover(context: Context, down_seconds: float) -> None:
@@ -27,27 +29,27 @@ async def recover(context: Context, down_seconds: float) -> None:
     4. its runner is gone: the output is taken in to its end and the session gets the verdict that the agent's last
        word, its exit record or their absence gives; while the agent itself still lives the session says `unadopted`.
     """
-    adopted = lost = resent = 0
+    resent = 0
+    settling: dict[asyncio.Task[bool], RunRow] = {}
     for row in context.store.live_runs():
         bundle = context.runs.bundle(row.id)
         if bundle.read_run() is None and bundle.abandon():
             await context.store.write(lambda transaction, row=row: _never_began(transaction, row))  # type: ignore[misc]
             continue
-        live = _live_run(context, row)
         resent += len(context.store.outbox_of(row.id))
-        try:
-            run = await context.runs.adopt(row.id)
-        except (RunnerSilent, RunnerGone) as reason:
-            log.warning("Run %s: %s", row.id, reason)
-            context.spawn(_adopt_later(context, live, row, down_seconds))
-            continue
-        if run is None:
-            lost += 1
-            live.follow(None)
-        else:
-            adopted += 1
-            await _adopt(context, live, row, run, down_seconds)
+        settling[_begin_to_settle(context, row, down_seconds)] = row
+    adopted = lost = 0
+    if settling:
+        settled, silent = await asyncio.wait(settling, timeout=_PATIENCE_SECONDS)
+        adopted = sum(task.result() for task in settled)
+        lost = len(settled) - adopted
+        for task in silent:
+            log.warning("Run %s: its runner does not answer yet", settling[task].id)
+            context.spawn(_go_on(task))
     await context.store.write(lambda transaction: _interrupted(transaction, context))
+    parked, _ = context.store.sessions(reason=Reason.PARKED_UNTIL_RESET, limit=1_000)
+    for session in parked:
+        await launching.park_if_limited(context, session.id)
     recovered = HubRecovered(adopted=adopted, lost=lost, resent=resent)
     if adopted or lost or resent:
         await context.store.write(lambda transaction: transaction.emit(recovered))
@@ -78,20 +80,37 @@ async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_se
     context.spawn(launching.go_on_afterwards(context, live))
 
 
-async def _adopt_later(context: Context, live: LiveRun, row: RunRow, down_seconds: float) -> None:
+def _begin_to_settle(context: Context, row: RunRow, down_seconds: float) -> "asyncio.Task[bool]":
+    live = _live_run(context, row)
+    task = asyncio.create_task(_settle(context, live, row, down_seconds))
+
+    def give_up() -> None:
+        del context.unsettled[row.session_id]
+        task.cancel()
+        live.follow(None)
+
+    context.unsettled[row.session_id] = give_up
+    return task
+
+
+async def _settle(context: Context, live: LiveRun, row: RunRow, down_seconds: float) -> bool:
+    """Adopt a run, however long its runner takes to answer; false if there is no runner any more."""
     while True:
-        await asyncio.sleep(_SILENT_RETRY_SECONDS)
         try:
             run = await context.runs.adopt(row.id)
-        except RunnerSilent:
-            continue
-        except RunnerGone:
-            return  # a newer hub has it
-        if run is None:
-            live.follow(None)
-        else:
-            await _adopt(context, live, row, run, down_seconds)
-        return
+            break
+        except (RunnerSilent, RunnerGone):
+            await asyncio.sleep(_SILENT_RETRY_SECONDS)
+    if run is None:
+        live.follow(None)
+    else:
+        await _adopt(context, live, row, run, down_seconds)
+    del context.unsettled[row.session_id]
+    return run is not None
+
+
+async def _go_on(task: "asyncio.Task[bool]") -> None:
+    await task
 
 
 def _live_run(context: Context, row: RunRow) -> LiveRun:
@@ -114,3 +133,7 @@ def _interrupted(transaction: Transaction, context: Context) -> None:
         if record.id not in busy:
             session = transaction.session(record.id)
             transaction.move(session, State.CREATED, Reason.WAITING_FOR_CLIENT, launching.WAITING)
+    queued, _ = context.store.sessions(reason=Reason.QUEUED_BY_LIMIT, limit=1_000)
+    for record in queued:
+        session = transaction.session(record.id)
+        transaction.move(session, session.state, Reason.WAITING_FOR_CLIENT, launching.WAITING)

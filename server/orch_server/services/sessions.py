@@ -1,6 +1,7 @@
 """Sessions: start, watch, follow up, answer, stop, resume."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Sequence
 
@@ -32,12 +33,13 @@ from orch_server.domain.session import (
 )
 from orch_server.services import launching, projects
 from orch_server.services.context import Caller, Context
+from orch_server.services.governor import check_disk
 from orch_server.services.live import LiveRun, Step
 from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
 
 _TITLE_CHARACTERS = 72
-_CONTINUE = "Continue where you left off."
+_PATIENCE_SECONDS = 3.0
 
 
 def find(context: Context, reference: str) -> SessionRecord:
@@ -84,6 +86,7 @@ async def start(
     if model is not None and not adapter.capabilities.model:
         raise invalid_params(f"{adapter.display_name} cannot be told a model.", hint="Leave the model out.")
     scope = projects.check_scope(home, scope_path) if scope_path is not None else None
+    check_disk([home.path, context.places.home], context.limits.start_free_bytes)
 
     def work(transaction: Transaction) -> SessionRecord:
         session_id = random_id()
@@ -149,13 +152,16 @@ async def follow_up(
             return await _respond(context, caller, session, question, Answer(answers=[answer], text=text))
         _refuse_put_away(session, "take a follow-up")
         item = FollowUp(id=str(uuid.uuid4()), text=text, mode=mode, at="")
+        if session.state in ENDED:
+            await _settled(context, session_id)
         live = context.live.get(session_id)
         if live is not None:
             record = await live.write(lambda step: _queue_and_send(context, caller, step, item))
         else:
             record = await context.store.write(lambda transaction: _queue(transaction, caller, session_id, item))
             if record.state in ENDED and session_id not in context.bring_ups:
-                await launching.bring_up(context, session_id, caller.environment)
+                launching.bring_up(context, session_id, caller.environment)
+                await launching.settled(context, session_id)
                 record = _present(context, session_id)
         return record
 
@@ -211,6 +217,9 @@ async def stop(context: Context, reference: str) -> SessionRecord:
     session_id = find(context, reference).id
     await launching.call_off(context, session_id)
     async with context.lock(session_id):
+        give_up = context.unsettled.get(session_id)
+        if give_up is not None:
+            give_up()
         live = context.live.get(session_id)
         session = _present(context, session_id)
         if live is not None and session.state in LIVE:
@@ -244,14 +253,16 @@ async def resume(context: Context, caller: Caller, reference: str, text: str | N
             )
         begun = session.prompt_delivered or session.turns > 0
         nothing_waits = not any(item.status == FollowUpStatus.QUEUED for item in session.queued)
-        words = text or (_CONTINUE if begun and nothing_waits else None)
+        words = text or (launching.CONTINUE if begun and nothing_waits else None)
+        await _settled(context, session_id)
         live = context.live.get(session_id)
         if live is not None:
-            item = FollowUp(id=str(uuid.uuid4()), text=words or _CONTINUE, mode=FollowUpMode.QUEUE, at="")
+            item = FollowUp(id=str(uuid.uuid4()), text=words or launching.CONTINUE, mode=FollowUpMode.QUEUE, at="")
             return await live.write(lambda step: _queue_and_send(context, caller, step, item))
         if words is not None:
             await context.store.write(lambda transaction: _resume_with(transaction, caller, session_id, words, begun))
-        await launching.bring_up(context, session_id, caller.environment)
+        launching.bring_up(context, session_id, caller.environment)
+        await launching.settled(context, session_id)
         return _present(context, session_id)
 
 
@@ -300,9 +311,7 @@ def _queue_and_send(context: Context, caller: Caller, step: Step, item: FollowUp
 def _resume_with(transaction: Transaction, caller: Caller, session_id: str, text: str, begun: bool) -> None:
     session = transaction.session(session_id)
     if begun:
-        item = FollowUp(id=str(uuid.uuid4()), text=text, mode=FollowUpMode.QUEUE, at=transaction.now)
-        session.queued = [*session.queued, item]
-        transaction.emit(FollowUpQueued(id=item.id, text=item.text, mode=item.mode), session=session)
+        launching.queue_text(transaction, session_id, text)
     else:
         session.prompt = text
     _keep_reply(transaction, caller, session)
@@ -311,6 +320,7 @@ def _resume_with(transaction: Transaction, caller: Caller, session_id: str, text
 async def _respond(
     context: Context, caller: Caller, session: SessionRecord, request: InputRequest, answer: Answer
 ) -> SessionRecord:
+    await _settled(context, session.id)
     live = _live(context, session.id)
     if any(question.secret for question in request.questions):
         await live.answer_in_secret(request, answer)
@@ -398,6 +408,19 @@ def _refuse_put_away(session: SessionRecord, what: str) -> None:
             state=session.state.value,
             allowed=[way_back],
         )
+
+
+async def _settled(context: Context, session_id: str) -> None:
+    """Wait a moment for the runner that an earlier hub started; nothing is started beside one that may live."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while session_id in context.unsettled:
+        if time.monotonic() > deadline:
+            raise OrchError(
+                ErrorKind.BUSY,
+                f"The process of session {session_id} lives and does not answer.",
+                hint=f"Try again later, or end it: `orch stop {session_id}`.",
+            )
+        await asyncio.sleep(0.05)
 
 
 def _live(context: Context, session_id: str) -> LiveRun:

@@ -63,6 +63,15 @@ class Limits(BaseModel):
     output_bytes: int | None = Field(None, ge=1, description="A run that writes more is stopped; unset: no limit.")
     min_free_bytes: int = Field(64 * 1024 * 1024, ge=0, description="Below this much free disk agents are stopped.")
 
+    start_free_bytes: int = Field(1024**3, ge=0, description="Below this much free disk no session is begun.")
+    runs: int | None = Field(None, ge=1, description="How many agents may work at once; unset: no limit.")
+    runs_per_project: int | None = Field(None, ge=1, description="How many may work at once in one project.")
+    runs_per_agent: int | None = Field(None, ge=1, description="How many sessions of one agent may work at once.")
+    min_free_memory_bytes: int | None = Field(None, ge=0, description="Below this much free memory starts wait.")
+    resume_after_usage_limit: bool = Field(
+        False, description="Let a session that ran into a usage limit go on by itself when the limit ends."
+    )
+
 
 class UserConfig(BaseModel):
     """The whole of config.toml."""

@@ -19,6 +19,7 @@ class SessionRecord(Session):
     prompt_delivered: bool = False
     worktree: dict[str, Any] | None = Field(default=None, description="By what the git room knows the worktree again.")
     turn_trees: list[str] = Field(default=[], description="The files after the last two turns, as trees; newest last.")
+    resumes_at: str | None = Field(default=None, description="When the usage limit ends that it ran into.")
     kept_seq: int = Field(default=0, description="Up to this event the conversation is in artifacts and search.")
     unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
 

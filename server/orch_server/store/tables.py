@@ -96,6 +96,7 @@ sessions = Table(
     Column("prompt_delivered", Boolean, nullable=False),
     Column("worktree", JSON),
     Column("turn_trees", JSON, nullable=False),
+    Column("resumes_at", String),
     Column("kept_seq", Integer, nullable=False),
     Column("unannounced", JSON, nullable=False),
     Index(None, "project_id", "number"),

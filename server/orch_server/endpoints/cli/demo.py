@@ -262,10 +262,15 @@ def _hear(errand: Errand, event: Mapping[str, Any]) -> None:
     match event["type"]:
         case "session.created" | "session.state_changed":
             errand.session = data["session"]
-            errand.doing = show.state(errand.session).replace("_", " ")
+            if errand.session["state"] == "created":
+                errand.doing = str(errand.session["reason"])
         case "session.updated":
             errand.session |= data["changed"]
-        case "agent.tool_started" | "agent.message" | "agent.thought" | "worktree.creating" | "input.requested":
+        case "input.requested":
+            errand.doing = f"asks: {_told(event)}"
+        case "input.answered":
+            errand.doing = f"answered: {data['optionId']}"
+        case "agent.tool_started" | "agent.message" | "agent.thought":
             errand.doing = _told(event) or errand.doing
 
 
@@ -417,7 +422,7 @@ class PlainView:
 
     def begin(self, scratch: str, repository: str, work: Sequence[Errand]) -> None:
         """Say what is about to happen."""
-        show.line(f"{len(work)} agents at once in one repository, each in a worktree and on a branch of its own.")
+        show.line(f"{len(work)} agents work at once in one repository, each in a worktree and on a branch of its own.")
         show.line(f"Repository: {repository}")
         show.line(f"Hub, database and all else of this demo: {scratch}")
         show.line("The demo agent has no model: it does what directives in its prompt say (docs/demo-agent.md).")
@@ -458,11 +463,11 @@ class PlainView:
         """Print the agents that were found, and what to type."""
         others = [agent for agent in agents if agent["name"] != "demo"]
         present = [f"{agent['name']} {agent['version'] or ''}".strip() for agent in others if agent["available"]]
+        missing = [agent["name"] for agent in others if not agent["available"]]
         show.line("")
         show.line(f"Agents found on your PATH: {', '.join(present) or 'none'}.")
-        for agent in others:
-            if not agent["available"]:
-                show.line(f"  {agent['name']} is not installed. {agent['hint']}")
+        if missing:
+            show.line(f"Others that orch knows: {', '.join(missing)}. `orch agents` says how to get them.")
         show.line("Now in a repository of yours:")
         for command in commands:
             show.line(f"  {command}")

@@ -113,6 +113,7 @@ def upgrade() -> None:
         sa.Column("prompt_delivered", sa.Boolean(), nullable=False),
         sa.Column("worktree", sa.JSON(), nullable=True),
         sa.Column("turn_trees", sa.JSON(), nullable=False),
+        sa.Column("resumes_at", sa.String(), nullable=True),
         sa.Column("kept_seq", sa.Integer(), nullable=False),
         sa.Column("unannounced", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_sessions_project_id_projects")),

@@ -1,0 +1,168 @@
+"""Writes every generated file: `python -m tests.generate`, or `make gen`. With `--check` it only says which are stale.
+
+To add a generated file, add a line to FILES.
+"""
+
+import contextlib
+import inspect
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+from pydantic import BaseModel
+
+from orch_server.agents import demo_agent
+from orch_server.endpoints.cli import main as cli
+from orch_server.protocol.reference import protocol_reference
+from orch_server.settings.options import AgentTable, Limits, Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTE = "<!-- Generated: change the source and run `make gen`. -->\n"
+WIDTH = 100
+
+
+def cli_usage() -> str:
+    """Return the help of every verb, as the command line prints it."""
+    lines = [
+        "# Command line",
+        "",
+        "Every verb and its `--help`. `orch` is short for `orch-server --cli`. With `--json` a verb prints the result",
+        "of its method as one JSON document, or one document a line where it streams; messages go to standard error.",
+    ]
+    for name, command, context in verbs():
+        lines += ["", f"## {name}", "", "```text", command.get_help(context), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def verbs() -> Iterator[tuple[str, click.Command, click.Context]]:
+    """Yield every verb of the command line, groups included, with its full name and a context of a fixed width."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        cli.run(["--help"])  # registers the verbs as a real call does
+    context = click.Context(cli.orch, info_name="orch", terminal_width=WIDTH, **cli.orch.context_settings)
+    yield "orch", cli.orch, context
+    yield from _below(cli.orch, context)
+
+
+def _below(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
+    for name, command in sorted(group.commands.items()):
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=WIDTH)
+        yield inner.command_path, command, inner
+        if isinstance(command, click.Group):
+            yield from _below(command, inner)
+
+
+SETTINGS = """\
+# Settings
+
+A hub reads its settings once, when it starts: `orch hub restart` makes it read them anew. Agents run on.
+
+## Where things live
+
+From the environment of every client; a hub takes them over from the client that starts it.
+
+| variable | default | meaning |
+|---|---|---|
+| `ORCH_HOME` | `$XDG_STATE_HOME/orch`, else `~/.local/state/orch` | The database, the run bundles, the log. \
+Each home has a hub of its own. |
+| `ORCH_CONFIG` | `$XDG_CONFIG_HOME/orch/config.toml`, else `~/.config/orch/config.toml` | The user's config, below. |
+| `ORCH_SOCKET` | below `$XDG_RUNTIME_DIR/orch`, else in `ORCH_HOME` | The hub's socket. \
+Its directory must be yours alone. |
+
+On macOS the first two default to the platform's own directories for state and configuration.
+
+## `.env` in `ORCH_HOME`
+
+Lines `NAME=value`. In the environment only the forms with `ORCH_` before the name count, and they win.
+
+{settings}
+
+## `[limits]` in `config.toml`
+
+{limits}
+
+## `[agents.<name>]` in `config.toml`
+
+A table for each agent that orch does not know, or knows differently. A name is lower-case letters, digits and `-`. In
+the arguments of a `command` agent, `{{prompt}}` and `{{model}}` stand for what the user gave.
+
+{agents}
+
+A project can name no program, no argument and no environment variable.
+"""
+
+
+def settings() -> str:
+    """Return every setting with its default."""
+    return SETTINGS.format(
+        settings="\n".join(_settings_table(Settings, str.upper)),
+        limits="\n".join(_settings_table(Limits)),
+        agents="\n".join(_settings_table(AgentTable)),
+    )
+
+
+def _settings_table(model: type[BaseModel], spelled: Callable[[str], str] = str) -> Iterator[str]:
+    yield "| setting | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in model.model_fields.items():
+        default = "*required*" if field.is_required() else "" if field.default is None else f"`{field.default}`"
+        yield f"| `{spelled(name)}` | {default} | {field.description or _AGENT_MEANINGS[name]} |"
+
+
+_AGENT_MEANINGS = {
+    "protocol": "`acp`: it speaks the Agent Client Protocol on its standard input and output; `command`: it takes a "
+    "prompt and writes an answer.",
+    "command": "The program, by a name on your PATH or an absolute path, and its arguments, each a string.",
+    "env": "Environment variables beside those of your terminal or editor.",
+}
+
+
+def demo_directives() -> str:
+    """Return what the demo agent understands, from its docstring."""
+    said = inspect.getdoc(demo_agent)
+    assert said is not None
+    return (
+        "# The demo agent\n\n"
+        "The agent `demo` comes with orch and needs no account and no network. It is what `orch demo` and the tests\n"
+        'run, and what you can try things with: `orch send demo implement PROJECT "[[write hello.txt hi]]"`.\n\n'
+        f"{said}\n"
+    )
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "docs/protocol.md": protocol_reference,
+    "docs/cli-usage.md": cli_usage,
+    "docs/settings.md": settings,
+    "docs/demo-agent.md": demo_directives,
+}
+
+
+def generate(path: str) -> str:
+    """Return what a generated file should hold now."""
+    return NOTE + "\n" + FILES[path]()
+
+
+def stale() -> list[str]:
+    """Return the generated files that are not as they should be."""
+    return [path for path in FILES if not (ROOT / path).exists() or (ROOT / path).read_text("utf-8") != generate(path)]
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files, or with `--check` say which are stale."""
+    if arguments == ["--check"]:
+        for path in (found := stale()):
+            print(f"{path} is stale: `make gen` refreshes it.", file=sys.stderr)
+        return 1 if found else 0
+    if arguments:
+        print("usage: python -m tests.generate [--check]", file=sys.stderr)
+        return 2
+    for path in stale():
+        (ROOT / path).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / path).write_text(generate(path), "utf-8")
+        print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
