@@ -107,15 +107,7 @@ def _settings_table(model: type[BaseModel], spelled: Callable[[str], str] = str)
     yield "|---|---|---|"
     for name, field in model.model_fields.items():
         default = "*required*" if field.is_required() else "" if field.default is None else f"`{field.default}`"
-        yield f"| `{spelled(name)}` | {default} | {field.description or _AGENT_MEANINGS[name]} |"
-
-
-_AGENT_MEANINGS = {
-    "protocol": "`acp`: it speaks the Agent Client Protocol on its standard input and output; `command`: it takes a "
-    "prompt and writes an answer.",
-    "command": "The program, by a name on your PATH or an absolute path, and its arguments, each a string.",
-    "env": "Environment variables beside those of your terminal or editor.",
-}
+        yield f"| `{spelled(name)}` | {default} | {field.description} |"
 
 
 def demo_directives() -> str:

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, NoReturn
 
-VERSION = "1"
+VERSION = "1.0"
 DIRECTIVE = re.compile(r"\[\[\s*([a-z][a-z-]*)\s*(.*?)\s*\]\]", re.DOTALL)
 PACE = 0.02  # between the steps of the friendly default, so that a person sees it work
 CHILD_LIFETIME = 600

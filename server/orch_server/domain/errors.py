@@ -57,11 +57,10 @@ class OrchError(Exception):
         return {"kind": self.kind.wire_name, "hint": self.hint, **self.data}
 
 
-def not_found(what: str, name: str, **data: Any) -> OrchError:
+def not_found(what: str, name: str, *, hint: str = "", **data: Any) -> OrchError:
     """Return the error for a name that means nothing here."""
-    return OrchError(
-        ErrorKind.NOT_FOUND, f"There is no {what} {name!r}.", hint=f"`orch {what}s list` shows them.", **data
-    )
+    hint = hint or f"`orch {what}s list` shows them."
+    return OrchError(ErrorKind.NOT_FOUND, f"There is no {what} {name!r}.", hint=hint, **data)
 
 
 def invalid_params(message: str, *, hint: str = "", **data: Any) -> OrchError:

@@ -23,7 +23,8 @@ def told(event: dict[str, Any]) -> str:
     match event["type"]:
         case "session.state_changed":
             reason = f" ({data['reason']})" if data["reason"] else ""
-            return f"{data['from']} -> {data['to']}{reason}"
+            change = data["to"] if data["from"] == data["to"] else f"{data['from']} -> {data['to']}"
+            return f"{change}{reason}"
         case "session.created":
             return f"{data['session']['agent']} {data['session']['action']}: {data['session']['title']}"
         case "session.updated":
@@ -68,10 +69,18 @@ def told(event: dict[str, Any]) -> str:
             return _short(json.dumps(data, ensure_ascii=False))
 
 
+def is_empty(event: dict[str, Any]) -> bool:
+    """Whether an event only says that a message or a thought is at its end."""
+    return event["type"] in {"agent.message", "agent.thought"} and not event["data"]["text"]
+
+
 def changes_of(holder: dict[str, Any]) -> str:
     """Return how much a session (or an event about it) changed, "" where nothing is known."""
     found = holder["changes"]
-    return f"{found['files']} files +{found['insertions']} -{found['deletions']}" if found else ""
+    if not found:
+        return ""
+    files = "1 file" if found["files"] == 1 else f"{found['files']} files"
+    return f"{files} +{found['insertions']} -{found['deletions']}"
 
 
 def harmless(text: str, *, keep: str = "") -> str:

@@ -66,7 +66,7 @@ def dial(
                     f"this is orch {__version__} with {PROTOCOL_VERSION}. Use the same version for both."
                 )
             if answer is not None:
-                _wait_for_leave(places)
+                wait_for_leave(places)
             else:
                 time.sleep(0.05)
         if time.monotonic() > deadline:
@@ -158,7 +158,7 @@ def _read_all(descriptor: int) -> str:
     return said.decode(errors="replace").strip()
 
 
-def _wait_for_leave(places: Places) -> None:
+def wait_for_leave(places: Places) -> None:
     """Wait until the hub that said it leaves has let go of its lock."""
     deadline = time.monotonic() + _LEAVE_SECONDS
     descriptor = os.open(places.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

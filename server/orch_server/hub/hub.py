@@ -32,7 +32,8 @@ from orch_server.services.session_logs import SessionLogs
 from orch_server.settings.options import read_config, read_settings
 from orch_server.settings.places import Places
 from orch_server.store.records import StoredEvent
-from orch_server.store.store import Store, now
+from orch_server.store.store import Store, now, time_ago
+from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +213,7 @@ class Hub:
         busy = self._connections or context.live or context.unsettled or context.bring_ups or context.queued()
         if busy:
             self._busy_until = time.monotonic()
-            await context.store.write(lambda transaction: transaction.set_fact("last_seen", str(time.time())))
+            await context.store.write(_keep_house)
         elif time.monotonic() - self._busy_until > self._idle_seconds:
             self.leave("idle")
 
@@ -284,6 +285,12 @@ class _Guest:
 
 
 _welcoming: "set[asyncio.Task[None]]" = set()
+
+
+def _keep_house(transaction: Transaction) -> None:
+    """Note that the hub lives, and forget the keys of old requests."""
+    transaction.set_fact("last_seen", str(time.time()))
+    transaction.forget_keys(time_ago(_KEY_HOURS * 3600))
 
 
 def _take_lock(path: str) -> int:

@@ -174,7 +174,7 @@ async def unqueue(context: Context, reference: str, follow_up_id: str) -> Sessio
         session = transaction.session(session_id)
         item = next((item for item in session.queued if item.id == follow_up_id), None)
         if item is None:
-            raise not_found("queued text", follow_up_id)
+            raise not_found("queued text", follow_up_id, hint="`orch sessions show` lists what is queued.")
         if item.status == FollowUpStatus.SENT:
             raise OrchError(
                 ErrorKind.CONFLICT,

@@ -44,9 +44,13 @@ class AgentTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    protocol: Literal["acp", "command"]
-    command: list[str] = Field(min_length=1)
-    env: dict[str, str] = {}
+    protocol: Literal["acp", "command"] = Field(
+        description="`acp`: speaks the Agent Client Protocol; `command`: one prompt in, its output is the answer."
+    )
+    command: list[str] = Field(
+        min_length=1, description="The program and its arguments; `{prompt}` and `{model}` are filled in."
+    )
+    env: dict[str, str] = Field(default={}, description="Variables beside those of the client that starts it.")
 
 
 class Limits(BaseModel):

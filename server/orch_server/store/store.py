@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Select, select
@@ -41,7 +41,16 @@ EVENT_PAGE_BYTES = 8 * 1024 * 1024
 
 def now() -> str:
     """Return the present time as RFC 3339, UTC, with milliseconds and Z."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    return _written(datetime.now(UTC))
+
+
+def time_ago(seconds: float) -> str:
+    """Return the time that was some seconds ago, written as `now` does."""
+    return _written(datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from orch_server.domain.readable import event_line
+from orch_server.domain.readable import event_line, is_empty
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
@@ -32,7 +32,7 @@ def events(
     for number, event in enumerate(stream, 1):
         if as_json:
             show.as_json(event)
-        else:
+        elif not is_empty(event):
             show.line(event_line(event))
         if number == limit:
             return

@@ -1,16 +1,11 @@
 """`orch health`, `orch hub ...`."""
 
-import os
-import time
-
 import click
 
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
 from orch_server.endpoints.cli.main import UNREACHABLE, orch, verb
-from orch_server.hub.dial import HubUnreachable
-
-_LEAVE_SECONDS = 15.0
+from orch_server.hub.dial import HubUnreachable, wait_for_leave
 
 
 @verb(orch)
@@ -43,9 +38,12 @@ def start(client: Client, as_json: bool) -> None:
 
 
 @hub.command()
-def stop() -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def stop(as_json: bool) -> None:
     """Ask the hub to leave. Agents run on; the next hub takes them over."""
     _stop()
+    if as_json:
+        show.as_json({})
 
 
 @verb(hub)
@@ -58,14 +56,11 @@ def restart(client: Client, as_json: bool) -> None:
 def _stop() -> None:
     client = Client(start=False)
     try:
-        pid = client.call("orch/hub/status")["pid"]
         client.call("orch/hub/shutdown")
     except (HubUnreachable, HubGone):
         show.note("orch: no hub runs.")
         return
-    deadline = time.monotonic() + _LEAVE_SECONDS
-    while time.monotonic() < deadline and os.path.exists(f"/proc/{pid}"):
-        time.sleep(0.02)
+    wait_for_leave(client.places)
 
 
 def _status(client: Client, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from orch_server import __version__
+from orch_server.domain.errors import OrchError
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone, RequestFailed
 from orch_server.hub.address import AddressRefused
@@ -35,7 +36,7 @@ def orch() -> None:
     """Send coding agents to work in worktrees of their own, watch them, and bring their work home.
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused in this state, 5 agent unavailable, 6 hub
-    unreachable, 7 timed out, 8 waiting for the user.
+    unreachable, 7 timed out, 8 waiting for the user, 130 interrupted.
     """
 
 
@@ -79,6 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         if error.data.get("hint"):
             show.note(f"      {error.data['hint']}")
         return _EXIT_CODES.get(error.code, FAILED)
+    except OrchError as error:
+        show.note(f"orch: {error} {error.hint}")
+        return _EXIT_CODES.get(error.kind.code, FAILED)
     except (HubUnreachable, ProtocolMismatch, HubGone, AddressRefused) as error:
         show.note(f"orch: {error}")
         return UNREACHABLE

@@ -84,16 +84,6 @@ def show_(client: Client, session: str, as_json: bool) -> None:
     show_session(client.call("orch/session/get", session=session), as_json)
 
 
-@verb(sessions, "followup")
-@click.argument("session")
-@click.argument("text")
-@click.option("--steer", is_flag=True, help="Into the running turn, if the agent can.")
-def followup(client: Client, session: str, text: str, steer: bool, as_json: bool) -> None:
-    """Give a session a further text (the same as `orch followup`)."""
-    mode = "steer" if steer else "queue"
-    show_session(client.change("orch/session/followUp", session=session, text=text, mode=mode), as_json)
-
-
 @verb(sessions)
 @click.argument("session")
 @click.option("--title", help="A new title.")

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from orch_server.domain.readable import event_line
+from orch_server.domain.readable import event_line, is_empty
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, WAITING, orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
-from orch_server.endpoints.cli.sessions import show_request, show_session
+from orch_server.endpoints.cli.sessions import sessions, show_request, show_session
 
 _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
 _OUTCOMES = {"completed": DONE, "failed": FAILED, "stopped": FAILED, "waiting_for_user": WAITING}
@@ -96,6 +96,9 @@ def followup(client: Client, session: str, text: str, steer: bool, as_json: bool
     """Give a session a further text: after its turn, or by resuming it."""
     mode = "steer" if steer else "queue"
     show_session(client.change("orch/session/followUp", session=session, text=text, mode=mode), as_json)
+
+
+sessions.add_command(followup)
 
 
 @verb(orch)
@@ -195,7 +198,13 @@ def logs(client: Client, session: str, follow: bool, lines: int, as_json: bool) 
 @verb(orch)
 @click.argument("session")
 @click.option("--stat", is_flag=True, help="Only which files, and how much.")
-@click.option("--against", type=click.Choice(["base", "head", "turn"]), default="base", show_default=True)
+@click.option(
+    "--against",
+    type=click.Choice(["base", "head", "turn"]),
+    default="base",
+    show_default=True,
+    help="The beginning, the last commit, or the turn's beginning.",
+)
 @click.option("--path", "paths", multiple=True, help="Only this file or folder; may be repeated.")
 def diff(client: Client, session: str, stat: bool, against: str, paths: tuple[str, ...], as_json: bool) -> None:
     """Print what a session changed, uncommitted work included."""
@@ -248,7 +257,7 @@ def _watch(
             continue
         if events and as_json:
             show.as_json(event)
-        elif events:
+        elif events and not is_empty(event):
             show.line(event_line(event))
         if event["type"].startswith("session."):
             sessions[name] = client.call("orch/session/get", session=name)
