@@ -2,12 +2,10 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -25,19 +23,18 @@ class OrchHome:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.path = root / "orch"
-        # A test's directory may be too deep for a socket's path, which has room for some hundred bytes.
-        self.runtime = tempfile.mkdtemp(prefix="orch-test-")
         self.environment = {
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "HOME": str(root / "home"),
             "LANG": "C.UTF-8",
             "TMPDIR": str(root / "tmp"),
-            "XDG_RUNTIME_DIR": self.runtime,
+            "XDG_RUNTIME_DIR": str(root / "run"),
             "XDG_CONFIG_HOME": str(root / "config"),
             "ORCH_HOME": str(self.path),
         }
-        for name in ("home", "tmp", "config/orch"):
+        for name in ("home", "tmp", "run", "config/orch"):
             (root / name).mkdir(parents=True, exist_ok=True)
+        (root / "run").chmod(0o700)
 
     def configure(self, text: str) -> None:
         """Write the user's config.toml; a hub that runs already does not read it."""
@@ -136,7 +133,6 @@ class OrchHome:
                 except psutil.Error:
                     pass
             psutil.wait_procs(left, timeout=0.2)
-        shutil.rmtree(self.runtime, ignore_errors=True)
 
     def _runs(self) -> list[dict[str, Any]]:
         found = []

@@ -15,7 +15,7 @@ from tests.repositories import make_repository
 
 PARSE, INVALID_REQUEST, UNKNOWN_METHOD, INVALID_PARAMS = -32700, -32600, -32601, -32602
 NOT_INITIALIZED, NOT_FOUND, BUSY, PROTOCOL_MISMATCH, KEY_REUSED = -32002, -32010, -32016, -32020, -32022
-INFO = {"processId": None, "rootUri": None, "capabilities": {}}
+INFO: dict[str, Any] = {"processId": None, "rootUri": None, "capabilities": {}}
 Another = Callable[..., RawClient]
 MANY = 300
 LETTERS = 32

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import psutil
@@ -39,7 +40,7 @@ class Follower:
         """Start a bridge, and subscribe from where the last one ended."""
         self.client = client = await Client.start(self.home, initialize=False)
         client.on_event = self.events.append
-        info = {"processId": None, "rootUri": None, "capabilities": {}}
+        info: dict[str, Any] = {"processId": None, "rootUri": None, "capabilities": {}}
         await client.call("initialize", info, timeout=PATIENCE)
         await client.call("orch/event/subscribe", {"after": self.last_seq})
         return client
@@ -84,7 +85,7 @@ async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, k
         await asyncio.gather(abandoned, return_exceptions=True)
         if chance.random() < KILLED_WHILE_IT_STARTS:
             bridge = asyncio.ensure_future(follower.connect())
-            await wait_until_async(lambda pid=pid, bridge=bridge: _other_hub(home, pid) or bridge.done(), PATIENCE)
+            await wait_until_async(partial(_other_hub_or_end, home, pid, bridge), PATIENCE)
             await asyncio.sleep(chance.uniform(0, 0.1))
             home.kill_hub()
             killed_early += 1
@@ -159,9 +160,9 @@ async def _listed(client: Client, last: int) -> list[dict[str, Any]]:
     return found[:last]
 
 
-def _other_hub(home: OrchHome, pid: int) -> bool:
+def _other_hub_or_end(home: OrchHome, pid: int, bridge: "asyncio.Future[Client]") -> bool:
     written = (home.path / "hub.lock").read_text().strip()
-    return written != "" and int(written) != pid
+    return bridge.done() or (written != "" and int(written) != pid)
 
 
 def _said(events: list[dict[str, Any]], session_id: str) -> list[str]:

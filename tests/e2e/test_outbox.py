@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,11 +82,11 @@ def test_a_dead_runner_is_explained_while_its_agent_lives(home: OrchHome, hub: s
     bundle = home.bundle(session_id)
     agent = home.session(session_id)["pid"]
     _kill_runner(home, bundle, hub)
-    session = wait_until(lambda: _if(home.session(session_id), lambda found: "unadopted" in found["attention"]))
+    session = _until(home, session_id, lambda found: "unadopted" in found["attention"])
     assert session["state"] == "running"
     assert not is_gone(agent)
     os.kill(agent, signal.SIGKILL)
-    session = wait_until(lambda: _if(home.session(session_id), lambda found: found["state"] != "running"))
+    session = _until(home, session_id, lambda found: found["state"] != "running")
     assert (session["state"], session["reason"], session["pid"]) == ("failed", "lost", None)
     assert session["attention"] == []
     assert [event["data"]["reason"] for event in _of_type(home, session_id, "run.lost")] == ["lost"]
@@ -113,7 +114,7 @@ def test_an_agent_that_outlives_its_runner_has_its_final_word(home: OrchHome, hu
     _kill_runner(home, bundle, hub)
     agent = json.loads((bundle / "run.json").read_text())["agentPid"]
     wait_until(lambda: is_gone(agent), PATIENCE)
-    session = wait_until(lambda: _if(home.session(session_id), lambda found: found["pid"] is None), PATIENCE)
+    session = _until(home, session_id, lambda found: found["pid"] is None)
     assert (session["state"], session["reason"], session["attention"]) == ("completed", "turn_ended", [])
     said = _words(home, session_id)
     assert said.endswith("the end")
@@ -126,7 +127,7 @@ def test_a_question_of_an_agent_without_its_runner_is_withdrawn(home: OrchHome, 
     session_id = home.send("demo", "implement", "shop", "[[ask Which colour? | Red | Blue]]")
     asked = home.wait(session_id)["inputRequests"][0]["id"]
     _kill_runner(home, home.bundle(session_id), hub)
-    session = wait_until(lambda: _if(home.session(session_id), lambda found: found["pid"] is None), PATIENCE)
+    session = _until(home, session_id, lambda found: found["pid"] is None)
     assert (session["state"], session["reason"], session["inputRequests"]) == ("failed", "lost", [])
     withdrawn = _of_type(home, session_id, "input.withdrawn")
     assert [event["data"]["inputRequestId"] for event in withdrawn] == [asked]
@@ -152,7 +153,7 @@ async def test_a_stopped_runner_holds_up_neither_the_hub_nor_the_others(home: Or
     assert held_up < without * 2 + HELD_UP_SECONDS
     await client.call("orch/event/subscribe", {"after": 0, "types": ["run.adopted"]})
     for session_id in hanging:
-        await client.until(lambda _, wanted=session_id: _adoptions(client, wanted) == 2, timeout=PATIENCE)
+        await wait_until_async(partial(_adopted_twice, client, session_id), PATIENCE)
         assert (await client.call("orch/session/stop", {"session": session_id}))["state"] == "stopped"
     assert {process.pid for process in home.processes()} == {home.hub_pid(), client.process.pid}
 
@@ -222,8 +223,11 @@ def _answers(bundle: Path) -> int:
     return sum("outcome" in (message.get("result") or {}) for message in written)
 
 
-def _adoptions(client: Client, session_id: str) -> int:
-    return sum(event["type"] == "run.adopted" and event["sessionId"] == session_id for event in client.events())
+def _adopted_twice(client: Client, session_id: str) -> bool:
+    adoptions = [
+        event for event in client.events() if (event["type"], event["sessionId"]) == ("run.adopted", session_id)
+    ]
+    return len(adoptions) == 2
 
 
 def _said(client: Client, session_id: str) -> str:
@@ -246,5 +250,7 @@ def _of_type(home: OrchHome, session_id: str, type_: str) -> list[dict[str, Any]
     return home.events("--session", session_id, "--type", type_)
 
 
-def _if(found: dict[str, Any], condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any] | None:
-    return found if condition(found) else None
+def _until(home: OrchHome, session_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until a session is as it should be, and return it."""
+    wait_until(lambda: condition(home.session(session_id)), PATIENCE)
+    return home.session(session_id)

@@ -52,7 +52,7 @@ async def test_a_newer_version_replaces_the_hub_and_an_older_one_attaches(
     agent = await _hanging_agent(old)
     born = psutil.Process(agent["pid"]).create_time()
     old_hub = await old.call("orch/hub/status")
-    new = await Client.start(home, program=newer.server)
+    new = await Client.run(home, newer.server)
     try:
         new_hub = await new.call("orch/hub/status")
         assert new_hub["version"] == "99.0.0"

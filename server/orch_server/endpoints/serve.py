@@ -56,6 +56,7 @@ def run_standalone() -> int:
 async def _serve(places: Places, ready_fd: int | None) -> None:
     hub = Hub(places, os.environ)
     await hub.start()
+    sys.setswitchinterval(0.001)  # the store's thread computes much, and requests should not wait 5 ms for it
     gc.freeze()  # what was imported lives as long as the hub; it need not be looked at again and again
     hub.listen()
     _tell(ready_fd, "ready")

@@ -6,7 +6,7 @@ import stat
 import struct
 import sys
 
-_LONGEST_PATH = 100
+from orch_server.settings.places import LONGEST_SOCKET
 
 
 class AddressRefused(Exception):
@@ -26,11 +26,15 @@ def check_directory(path: str, *, create: bool) -> None:
         raise AddressRefused(f"{path} is not a directory of yours. Move it away, or set ORCH_SOCKET.")
     if stat.S_IMODE(found.st_mode) & 0o077:
         raise AddressRefused(f"{path} is open to others. Run: chmod 700 {path}")
+    parent = os.path.dirname(path)
+    above = os.lstat(parent)
+    if above.st_uid not in {os.geteuid(), 0} or (above.st_mode & 0o022 and not above.st_mode & stat.S_ISVTX):
+        raise AddressRefused(f"{parent} is in the hands of others. Set XDG_RUNTIME_DIR or ORCH_SOCKET.")
 
 
 def listen(path: str) -> socket.socket:
     """Bind and listen. Called only by the hub that holds the lock, so a socket that is there is a dead one."""
-    if len(os.fsencode(path)) > _LONGEST_PATH:
+    if len(os.fsencode(path)) > LONGEST_SOCKET:
         raise AddressRefused(
             f"The socket path {path} is too long. Set XDG_RUNTIME_DIR or ORCH_SOCKET to a shorter one."
         )

@@ -70,6 +70,8 @@ class Connection(asyncio.Protocol):
         self._progress: dict[str | int, StartProgress] = {}
         self._drained = asyncio.Event()
         self._drained.set()
+        self._events: list[bytes] = []
+        self._events_bytes = 0
 
     # -- the socket ---------------------------------------------------------------------------------------------
 
@@ -131,6 +133,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection once what was written is gone out."""
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -310,11 +313,15 @@ class Connection(asyncio.Protocol):
         progress.begin(self._context.feed, self._context.store, after)
 
     def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Send an event as a notification."""
-        self.write(
-            b'{"jsonrpc":"2.0","method":"orch/event","params":{"subscription":"%s","event":%s}}'
-            % (subscription.encode(), event.json)
+        """Send an event as a notification, in one write with those that come at the same moment."""
+        if not self._events:
+            asyncio.get_running_loop().call_soon(self._flush)
+        body = b'{"jsonrpc":"2.0","method":"orch/event","params":{"subscription":"%s","event":%s}}' % (
+            subscription.encode(),
+            event.json,
         )
+        self._events.append(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        self._events_bytes += len(body)
 
     def send_lost(self, subscription: str, resume_after: int) -> None:
         """Say that events were dropped."""
@@ -326,21 +333,34 @@ class Connection(asyncio.Protocol):
 
     def buffered(self) -> int:
         """Return how many bytes the client has not taken."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        return 0 if self._transport is None else self._transport.get_write_buffer_size() + self._events_bytes
 
     async def drained(self) -> None:
         """Return once the client has taken most of what was written."""
+        self._flush()
         await self._drained.wait()
 
     def write(self, body: bytes) -> None:
-        """Write one message. A client that lets too much pile up is disconnected."""
+        """Write one message, behind the events before it."""
+        self._flush()
+        self._write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def _flush(self) -> None:
+        if self._events:
+            data = b"".join(self._events)
+            self._events.clear()
+            self._events_bytes = 0
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        """Write bytes. A client that lets too much pile up is disconnected."""
         if self._transport is None or self._transport.is_closing():
             return
         if self.buffered() > _MOST_BUFFERED:
             log.warning("A client that does not read was disconnected")
             self._transport.abort()
             return
-        self._transport.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        self._transport.write(data)
 
     def _reply(self, id_: Any, result: bytes) -> None:
         self.write(b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (orjson.dumps(id_), result))

@@ -235,6 +235,10 @@ class Hub:
             connection.close()
         for task in list(context.tasks):
             task.cancel()
+        try:
+            os.rmdir(self._places.socket_dir)
+        except OSError:
+            pass  # not ours alone, or in use again
         context.follower.close()
         await context.store.close()
         context.git.close()

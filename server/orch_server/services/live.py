@@ -36,7 +36,7 @@ from orch_server.store.transaction import Transaction
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
-COALESCE_SECONDS = 0.008
+COALESCE_SECONDS = 0.004
 _LOG_LINE = 8 * 1024
 _RETRY_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 10.0

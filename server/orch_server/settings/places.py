@@ -6,6 +6,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LONGEST_SOCKET = 100
+"""Bytes of a socket's path that every platform takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -40,8 +43,8 @@ class Places:
 def find_places(environment: Mapping[str, str]) -> Places:
     """Return the places that `environment` names: ORCH_HOME, ORCH_CONFIG and ORCH_SOCKET, else the platform's own.
 
-    The socket lives in the runtime directory under a hash of the home, since a socket's path may have some hundred
-    bytes only.
+    The socket lives in the runtime directory under a hash of the home. Its path may have some hundred bytes only, so
+    where that directory lies too deep a directory of ours under /tmp takes its place.
     """
     user_home = environment.get("HOME") or os.path.expanduser("~")
     if sys.platform == "darwin":
@@ -57,6 +60,7 @@ def find_places(environment: Mapping[str, str]) -> Places:
     runtime = environment.get("XDG_RUNTIME_DIR")
     root = os.path.join(runtime, "orch") if runtime else os.path.join(home, "run")
     digest = hashlib.blake2b(os.fsencode(os.path.realpath(home)), digest_size=6).hexdigest()
-    socket_dir = os.path.join(root, digest)
-    socket = environment.get("ORCH_SOCKET") or os.path.join(socket_dir, "hub.sock")
+    socket = environment.get("ORCH_SOCKET") or os.path.join(root, digest, "hub.sock")
+    if len(os.fsencode(socket)) > LONGEST_SOCKET and "ORCH_SOCKET" not in environment:
+        socket = f"/tmp/orch-{os.geteuid()}/{digest}/hub.sock"  # noqa: S108 - its directories are checked before use
     return Places(home, os.path.abspath(config_file), os.path.dirname(os.path.abspath(socket)), os.path.abspath(socket))

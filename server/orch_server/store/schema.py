@@ -8,7 +8,7 @@ import sqlite3
 from typing import Any
 
 import orjson
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -43,6 +43,16 @@ def open_engine(path: str) -> Engine:
     if revision != HEAD:
         _migrate(engine, path, revision)
     return engine
+
+
+def driver(connection: Connection) -> sqlite3.Connection:
+    """Return SQLite's own connection below one of SQLAlchemy: for the few statements that every line of an agent costs.
+
+    Its errors are sqlite3's own.
+    """
+    found = connection.connection.driver_connection
+    assert isinstance(found, sqlite3.Connection)
+    return found
 
 
 def unusable(path: str, error: Exception) -> OrchError:

@@ -26,7 +26,7 @@ from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, State
 from orch_server.store import tables
 from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, StoredEvent
-from orch_server.store.schema import open_engine, unusable
+from orch_server.store.schema import driver, open_engine, unusable
 from orch_server.store.transaction import Transaction, event_json, run_from_row
 
 log = logging.getLogger(__name__)
@@ -365,7 +365,8 @@ class Store:
             return saved.get(session_id) or self._committed(connection, session_id)
 
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            execute = driver(connection).execute
+            execute("BEGIN IMMEDIATE")
             for unit in batch:
                 transaction = Transaction(
                     connection,
@@ -375,14 +376,14 @@ class Store:
                     committed=committed,
                     may_announce=self._may_announce,
                 )
-                connection.exec_driver_sql("SAVEPOINT unit")
+                execute("SAVEPOINT unit")
                 try:
                     result = unit.work(transaction)
                     transaction.seal()
                 except Exception as error:
                     if _is_storage_failure(error):
                         raise
-                    connection.exec_driver_sql("ROLLBACK TO unit")
+                    execute("ROLLBACK TO unit")
                     outcomes.append((unit, None, error))
                 else:
                     outcomes.append((unit, result, None))
@@ -390,8 +391,8 @@ class Store:
                     saved.update(transaction.saved)
                     unannounced |= transaction.unannounced
                     next_seq = transaction.next_seq
-                connection.exec_driver_sql("RELEASE unit")
-            connection.exec_driver_sql("COMMIT")
+                execute("RELEASE unit")
+            execute("COMMIT")
         except Exception as error:
             log.exception("A commit of %d units failed", len(batch))
             _roll_back(connection)
@@ -456,7 +457,7 @@ def _record(row: Any) -> SessionRecord:
 
 
 def _is_storage_failure(error: Exception) -> bool:
-    return isinstance(error, DBAPIError) and isinstance(error.orig, (sqlite3.OperationalError, sqlite3.DatabaseError))
+    return isinstance(error.orig if isinstance(error, DBAPIError) else error, sqlite3.DatabaseError)
 
 
 def _as_orch_error(path: str, error: Exception) -> OrchError:

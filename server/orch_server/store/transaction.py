@@ -19,6 +19,7 @@ from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, Session, State, Usage, check_transition
 from orch_server.store import tables
 from orch_server.store.records import Intent, KeptReply, OutboxRow, RunRow, RunState, SessionRecord, StoredEvent
+from orch_server.store.schema import driver
 
 RecordT = TypeVar("RecordT", bound=SessionRecord)
 
@@ -80,19 +81,23 @@ class Transaction:
     # -- sessions -----------------------------------------------------------------------------------------------
 
     def session(self, session_id: str) -> SessionRecord:
-        """Return the session as a draft: what is changed in it is saved at the end of the transaction."""
+        """Return the session as a draft: what is changed in it is saved at the end of the transaction.
+
+        A draft shares its values with the committed session, so assign its fields anew, and never change the list or
+        the object that one of them holds.
+        """
         if session_id not in self._drafts:
             committed = self._committed(self.connection, session_id)
             if committed is None:
                 raise not_found("session", session_id)
-            self._drafts[session_id] = (committed, committed.model_copy(deep=True))
+            self._drafts[session_id] = (committed, committed.model_copy())
         return self._drafts[session_id][1]
 
     def add_session(self, record: SessionRecord) -> SessionRecord:
         """Insert a session and return it as a draft."""
         self.connection.execute(insert(tables.sessions), record.model_dump(mode="json"))
-        self._drafts[record.id] = (record.model_copy(deep=True), record)
-        self._told[record.id] = record.model_copy(deep=True)
+        self._drafts[record.id] = (record.model_copy(), record)
+        self._told[record.id] = record.model_copy()
         self.saved[record.id] = record
         return record
 
@@ -117,7 +122,7 @@ class Transaction:
         session.version += 1
         session.updated_at = self.now
         session.unannounced = []
-        self._told[session.id] = session.model_copy(deep=True)
+        self._told[session.id] = session.model_copy()
         self.emit(event(session), session=session)
 
     def announce(self, session_id: str) -> None:
@@ -197,15 +202,15 @@ class Transaction:
 
     def run_revision(self, run_id: str) -> int:
         """Return the revision of a run; quicker than reading all of it."""
-        found = self.connection.exec_driver_sql("SELECT revision FROM runs WHERE id = ?", (run_id,))
-        revision: int = found.scalar_one()
+        found = driver(self.connection).execute("SELECT revision FROM runs WHERE id = ?", (run_id,))
+        revision: int = found.fetchone()[0]
         return revision
 
     def save_progress(self, run: RunRow) -> None:
         """Record how far a run has come: offsets, what its dialogue remembers, who asked for its end."""
         run.revision += 1
         state = orjson.dumps(run.adapter_state).decode()
-        self.connection.exec_driver_sql(
+        driver(self.connection).execute(
             "UPDATE runs SET revision = ?, out_offset = ?, err_offset = ?, adapter_state = ?, stop_requested = ?"
             " WHERE id = ?",
             (run.revision, run.out_offset, run.err_offset, state, run.stop_requested, run.id),
@@ -311,13 +316,17 @@ class Transaction:
         for session_id, (before, draft) in self._drafts.items():
             self._save(session_id, before, draft)
         if self._rows:
-            self.connection.exec_driver_sql(
+            driver(self.connection).executemany(
                 "INSERT INTO events (seq, type, at, project_id, session_id, run_id, turn, data)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 self._rows,
             )
 
     def _save(self, session_id: str, before: SessionRecord, draft: SessionRecord) -> None:
+        if session_id not in self._told and draft.__dict__ == before.__dict__:  # as after most lines of an agent
+            if draft.unannounced:
+                self.unannounced.add(session_id)
+            return
         told = self._told.get(session_id, before)
         untold = [name for name in _WIRE_FIELDS if getattr(told, name) != getattr(draft, name)]
         if session_id not in self._told:
@@ -350,7 +359,7 @@ class Transaction:
         include = {*names, "version", "updated_at"}
         changed = session.model_dump(mode="json", by_alias=True, include=include)
         self.emit(SessionUpdated(changed=changed), session=session)
-        self._told[session.id] = session.model_copy(deep=True)
+        self._told[session.id] = session.model_copy()
 
 
 def run_from_row(row: Any) -> RunRow:

@@ -136,7 +136,6 @@ def _home_in(scratch: str) -> Iterator[None]:
             del os.environ[name]
     os.environ["ORCH_HOME"] = os.path.join(scratch, "orch")
     os.environ["ORCH_CONFIG"] = os.path.join(scratch, "config.toml")  # there is none: no setting of yours counts
-    os.environ["ORCH_SOCKET"] = os.path.join(scratch, "hub.sock")
     try:
         yield
     finally:
