@@ -44,12 +44,17 @@ class Client:
         *arguments: str,
         initialize: bool = True,
         listen: bool = True,
-        program: Sequence[str] = (f"{BIN}/orch-server",),
     ) -> "Client":
         """Start a bridge (or `orch-server` with other arguments) and initialize it."""
+        return await cls.run(home, [f"{BIN}/orch-server", *arguments], initialize=initialize, listen=listen)
+
+    @classmethod
+    async def run(
+        cls, home: OrchHome, command: Sequence[str], *, initialize: bool = True, listen: bool = True
+    ) -> "Client":
+        """Start another program that serves, and initialize it."""
         process = await asyncio.create_subprocess_exec(
-            *program,
-            *arguments,
+            *command,
             env=home.environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -60,7 +65,7 @@ class Client:
         if listen:
             client._listening = asyncio.create_task(client._listen())
         if initialize:
-            info = {"processId": None, "rootUri": None, "capabilities": {}}
+            info: dict[str, Any] = {"processId": None, "rootUri": None, "capabilities": {}}
             await client.call("initialize", info, timeout=60)
             client.notify("initialized", {})
         return client
