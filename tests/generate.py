@@ -14,6 +14,7 @@ import click
 from pydantic import BaseModel
 
 from orch_server.agents import demo_agent
+from orch_server.domain.events import EVENT_TYPES
 from orch_server.endpoints.cli import main as cli
 from orch_server.protocol.reference import protocol_reference
 from orch_server.settings.options import AgentTable, Limits, Settings
@@ -122,8 +123,29 @@ def demo_directives() -> str:
     )
 
 
+def event_taxonomy() -> str:
+    """Return every kind of event with an example, the golden JSON that the tests keep."""
+    lines = [
+        "# Events",
+        "",
+        "All that can happen, by family. Every event is numbered over the whole hub without gaps and stored before it",
+        "is told; [protocol.md](protocol.md#events) has the types of the fields. Below each is an example of its",
+        "`data`; the tests keep it, and a client that reads it today reads what later versions send. A filter takes",
+        "`session.*` for a family.",
+    ]
+    family = ""
+    for name, model in EVENT_TYPES.items():
+        if (first := name.partition(".")[0]) != family:
+            family = first
+            lines += ["", f"## {family}"]
+        golden = (ROOT / "tests" / "domain" / "events" / f"{name}.json").read_text("utf-8").rstrip()
+        lines += ["", f"### {name}", "", inspect.getdoc(model) or "", "", "```json", golden, "```"]
+    return "\n".join(lines) + "\n"
+
+
 FILES: dict[str, Callable[[], str]] = {
     "docs/protocol.md": protocol_reference,
+    "docs/event-taxonomy.md": event_taxonomy,
     "docs/cli-usage.md": cli_usage,
     "docs/settings.md": settings,
     "docs/demo-agent.md": demo_directives,

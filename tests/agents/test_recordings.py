@@ -15,9 +15,10 @@ import pytest
 from orch_server.agents.acp import AcpAdapter
 from orch_server.agents.adapter import Adapter, Exit, Fact, Subject
 from orch_server.agents.catalog import build_catalog
-from orch_server.agents.replay import TASK, read_recording, replay, summarize
+from orch_server.agents.replay import TASK, read_recording, replay
 from orch_server.domain.events import AgentLog
 from orch_server.domain.wire import WireModel
+from orch_server.services.replay import Recording, replay_session
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 
@@ -70,10 +71,11 @@ def case_name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", cases(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_recording_gives_the_expected_facts(path: Path, update_expected: bool) -> None:
-    facts = replay(ADAPTERS[path.parent.name], read_recording(path.read_bytes()), end_of(path))
+    adapter = ADAPTERS[path.parent.name]
+    facts = replay(adapter, read_recording(path.read_bytes()), end_of(path))
     assert not [fact for fact in facts if isinstance(fact, AgentLog) and fact.stream in {"unknown", "raw"}]
 
-    found = {"summary": summary_of(facts), "facts": [plain(fact) for fact in facts]}
+    found = {"summary": summary_of(adapter, path), "facts": [plain(fact) for fact in facts]}
     expected_file = path.with_name(case_name(path) + ".expected.json")
     if update_expected:
         expected_file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
@@ -104,16 +106,17 @@ def end_of(path: Path) -> Exit:
     return dataclasses.replace(end, stderr_tail=tail)
 
 
-def summary_of(facts: list[Fact]) -> dict[str, Any]:
+def summary_of(adapter: Adapter, path: Path) -> dict[str, Any]:
     """Where the session stands at the end."""
-    summary = summarize(facts)
+    replayed = replay_session(adapter, Recording(read_recording(path.read_bytes()), end_of(path)))
+    session = replayed.session
     return {
-        "state": summary.state,
-        "reason": summary.reason,
-        "turns": summary.turns,
-        "agentSessionId": summary.agent_session_id,
-        "usage": summary.usage.model_dump(by_alias=True),
-        "inputRequests": [request.title for request in summary.input_requests],
+        "state": session.state,
+        "reason": session.reason,
+        "turns": session.turns,
+        "agentSessionId": session.agent_session_id,
+        "usage": session.usage.model_dump(by_alias=True),
+        "inputRequests": [request.title for request in replayed.input_requests],
     }
 
 

@@ -1,7 +1,7 @@
 """A real agent program and its adapter, without a hub: what the program is given, and one run of it.
 
-Everything here runs inside a sandbox (tests/fakes/hermetic.py), against a model that the prompts script. The dialogue is
-saved and loaded again after every line, so that a memory outside its state would be noticed.
+Everything here runs inside a sandbox (tests/fakes/hermetic.py), against a model that the prompts script. The dialogue
+is saved and loaded again after every line, so that a memory outside its state would be noticed.
 """
 
 import asyncio
@@ -14,9 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
-
-from tests.agents_real import programs
-from tests.fakes.scripted_model import ScriptedModel
 
 from orch_server.agents.adapter import (
     Adapter,
@@ -33,6 +30,8 @@ from orch_server.agents.adapter import (
 from orch_server.domain.events import AgentMessage
 from orch_server.domain.session import Action, InputRequestKind, Policy
 from orch_server.services.policy import decide
+from tests.agents_real import programs
+from tests.fakes.scripted_model import ScriptedModel
 
 Found = TypeVar("Found")
 PATIENCE = 30.0

@@ -81,13 +81,16 @@ class FromNpm:
 Program = FromPyPI | FromNpm
 
 _MACHINE = platform.machine()
+_TARGET = f"{_MACHINE}-unknown-linux-musl"
 _CPU = {"x86_64": "x64", "aarch64": "arm64"}.get(_MACHINE, _MACHINE)
 
 PROGRAMS: dict[str, Program] = {
     # Bundles Claude Code 2.1.330, which needs no node.
     "claude": FromPyPI("claude-agent-sdk", "0.2.187", "claude_agent_sdk/_bundled/claude"),
     # The native programs, not the scripts of node around them: a signal then reaches the program itself.
-    "codex": FromNpm("@openai/codex", "0.169.0", f"@openai/codex-linux-{_CPU}/vendor/{_MACHINE}-unknown-linux-musl/bin/codex"),
+    "codex": FromNpm(
+        "@openai/codex", "0.169.0", f"@openai/codex-linux-{_CPU}/vendor/{_MACHINE}-unknown-linux-musl/bin/codex"
+    ),
     "copilot": FromNpm("@github/copilot", "1.0.102", f"@github/copilot-linux-{_CPU}/copilot"),
     "gemini": FromNpm("@google/gemini-cli", "0.61.0", ".bin/gemini"),
     "opencode": FromNpm("opencode-ai", "1.18.33", f"opencode-linux-{_CPU}/bin/opencode"),

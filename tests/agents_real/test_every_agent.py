@@ -1,6 +1,6 @@
 """The real agent programs through their adapters: a table of programs and of what each must do.
 
-A cell of the table runs in a sandbox of its own, as `python -m tests.agents_real.test_every_agent PROGRAM ROW DIRECTORY`.
+A cell runs in a sandbox of its own, as `python -m tests.agents_real.test_every_agent PROGRAM ROW DIRECTORY`.
 Where a program cannot do what a row says, its cell is another scenario, in which the program itself shows that.
 """
 
@@ -12,10 +12,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests.agents_real import programs
-from tests.agents_real.driver import Place, Real
-from tests.fakes import hermetic
-from tests.fakes.scripted_model import ScriptedModel
 
 from orch_server.agents.adapter import Answer, Asked, PromptAccepted, TurnEnded, UsageSeen
 from orch_server.agents.codex import CodexAdapter
@@ -24,6 +20,10 @@ from orch_server.agents.gemini import GeminiAdapter
 from orch_server.agents.opencode import OpenCodeAdapter
 from orch_server.domain.events import AgentLog, AgentToolFinished, AgentToolStarted
 from orch_server.domain.session import Action, InputRequestKind, Policy, QuestionAnswer, Reason
+from tests.agents_real import programs
+from tests.agents_real.driver import Place, Real
+from tests.fakes import hermetic
+from tests.fakes.scripted_model import ScriptedModel
 
 Scenario = Callable[[Place], Awaitable[None]]
 
@@ -76,8 +76,8 @@ def gemini_at_home(home: Path, url: str) -> dict[str, str]:
     return {"GEMINI_API_KEY": "sk-test", "GOOGLE_GEMINI_BASE_URL": url}
 
 
-def opencode_at_home(home: Path, url: str) -> dict[str, str]:  # noqa: ARG001 - it finds its directories by XDG
-    """Name the scripted model in a config of OpenCode that asks about everything."""
+def opencode_at_home(home: Path, url: str) -> dict[str, str]:
+    """Name the scripted model in a config of OpenCode."""
     model = {"name": "scripted-1", "limit": {"context": 100_000, "output": 10_000}}
     provider = {
         "npm": "@ai-sdk/openai-compatible",
@@ -90,7 +90,6 @@ def opencode_at_home(home: Path, url: str) -> dict[str, str]:  # noqa: ARG001 - 
         "model": "local/scripted-1",
         "autoupdate": False,
         "share": "disabled",
-        "permission": {"edit": "ask", "bash": "ask"},
     }
     return {
         "OPENCODE_CONFIG_CONTENT": json.dumps(config),
@@ -114,7 +113,7 @@ REALS = {
 async def an_allowed_edit_is_done(place: Place) -> None:
     target = place.directory / "hello.txt"
     async with place.run() as run:
-        prompt_id = run.prompt("[[write hello.txt hello world]]")
+        prompt_id = run.prompt(f"[[write {target} hello world]]")
         asked = await run.wait_for(Asked)
         assert asked.request.kind == InputRequestKind.APPROVAL
         assert asked.subject.effect == "edit"
@@ -135,7 +134,7 @@ async def an_allowed_edit_is_done(place: Place) -> None:
 
 async def a_denied_edit_is_not_done(place: Place) -> None:
     async with place.run() as run:
-        run.prompt("[[write hello.txt hello]]")
+        run.prompt(f"[[write {place.directory}/hello.txt hello]]")
         run.choose(await run.wait_for(Asked), "reject_once")
         ended = await run.wait_for(TurnEnded)
     assert not (place.directory / "hello.txt").exists()
@@ -172,7 +171,9 @@ async def a_question_is_answered(place: Place) -> None:
         [question] = asked.request.questions
         assert "Which colour?" in {question.text, asked.request.title}
         assert [option.label for option in question.options] == ["Red", "Blue"]
-        run.answer(asked, Answer(answers=[QuestionAnswer(question_id=question.id, option_ids=[question.options[1].id])]))
+        run.answer(
+            asked, Answer(answers=[QuestionAnswer(question_id=question.id, option_ids=[question.options[1].id])])
+        )
         ended = await run.wait_for(TurnEnded)
     assert ended.reason is None
     assert "Blue" in ended.text
@@ -203,7 +204,7 @@ async def an_interrupt_ends_the_turn(place: Place) -> None:
 
 async def an_interrupt_ends_a_question_of_leave(place: Place) -> None:
     async with place.run() as run:
-        run.prompt("[[write hello.txt hello]]")
+        run.prompt(f"[[write {place.directory}/hello.txt hello]]")
         await run.wait_for(Asked)
         run.interrupt()
         assert (await run.wait_for(TurnEnded)).reason == Reason.USER_STOPPED
@@ -265,7 +266,11 @@ async def an_error_of_the_model_is_told(place: Place) -> None:
 async def cannot_write(place: Place, action: Action) -> None:
     """Ask in every way for a file to be written, with a policy that allows whatever may be allowed."""
     async with place.run(action=action, policy=Policy.AUTO_ALL) as run:
-        for text in ("[[write hello.txt hello]]", "[[bash touch hello.txt]]", "[[bash echo hello > hello.txt]]"):
+        for text in (
+            f"[[write {place.directory}/hello.txt hello]]",
+            "[[bash touch hello.txt]]",
+            "[[bash echo hello > hello.txt]]",
+        ):
             await run.turn(text)
         assert (await run.turn("[[say done]]")).reason is None
     assert not list(place.directory.iterdir())

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import get, ingest, report, start, stream
+from tests.bench import broadcast, footprint, get, ingest, queries, report, sessions, start, stream
 from tests.bench.measure import Line, Scale
 
 ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
@@ -15,6 +15,11 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "get": get.run,
     "stream": stream.run,
     "ingest": ingest.run,
+    "broadcast": broadcast.run,
+    "footprint": footprint.run,
+    "session-start": sessions.start,
+    "worktree": sessions.worktree,
+    "query": queries.run,
 }
 QUICK = ("start-warm", "get", "ingest")
 

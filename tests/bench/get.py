@@ -34,7 +34,8 @@ def run(scale: Scale) -> Iterator[Line]:
                     if number >= 0:
                         single[name].values.extend(values)
             rates = take_in_turn(
-                rounds, {name: lambda server=server, ask=ask: _rate(server, ask) for name, (server, ask) in asks.items()}  # type: ignore[misc]
+                rounds,
+                {name: lambda server=server, ask=ask: _rate(server, ask) for name, (server, ask) in asks.items()},  # type: ignore[misc]
             )
         finally:
             orch.close()

@@ -77,7 +77,7 @@ async def subscriber(hub: Hub) -> AsyncIterator[None]:
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
     theirs.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}))
     theirs.sendall(frame({"jsonrpc": "2.0", "id": 2, "method": "orch/event/subscribe", "params": {}}))
-    reader = subprocess.Popen(["cat"], stdin=theirs, stdout=subprocess.DEVNULL)
+    reader = subprocess.Popen(["cat"], stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
     theirs.close()
     while not connection.subscriptions:
         await asyncio.sleep(0.01)
@@ -116,9 +116,9 @@ async def _take_in(context: Context, agent: str, lines: int) -> float:
         row = RunRow(run_id, session_id, "running", created_at=transaction.now)
         transaction.add_run(row)
         dialogue = adapter.dialogue(task)
-        Conversation(
-            session, dialogue, TransactionLedger(transaction, session, row, []), root=project.path
-        ).begin(Prompt(record.prompt_id, "ingest"))
+        Conversation(session, dialogue, TransactionLedger(transaction, session, row, []), root=project.path).begin(
+            Prompt(record.prompt_id, "ingest")
+        )
         row.adapter_state = dialogue.state
         transaction.save_progress(row)
         return row

@@ -10,6 +10,7 @@ from tests.bench.measure import Line, Samples, Scale, below
 from tests.bench.scene import ORCH_SERVER, REFERENCES, orch_home, python_agent
 from tests.bench.wire import Wire
 from tests.home import OrchHome
+from tests.waiting import wait_until
 
 LINES_A_SECOND = 1_000
 COALESCING_MS = 8
@@ -49,10 +50,7 @@ def _listen(home: OrchHome, agents: int, seconds: int) -> tuple[Samples, Samples
         for _ in range(agents):
             params = {"agent": "talker", "action": "analyze", "project": "shop"}
             client.call("orch/session/start", {**params, "prompt": f"{each} {interval:g} {gate} "})
-        while sum(item["turns"] for item in client.call("orch/session/list", {})["items"]) < agents:
-            if _all_begun(client, agents):
-                break
-            time.sleep(0.2)
+        wait_until(lambda: _all_run(client), timeout=120)
         client.call("orch/event/subscribe", {"types": ["agent.message", "turn.completed"]})
         commits = _bare_commits(home.root, 100)
         gate.touch()
@@ -63,10 +61,8 @@ def _listen(home: OrchHome, agents: int, seconds: int) -> tuple[Samples, Samples
     return taken, commits
 
 
-def _all_begun(client: Wire, agents: int) -> bool:
-    """Whether every agent has its prompt: an agent that waits at the gate has said nothing yet."""
-    found = client.call("orch/session/list", {})["items"]
-    return len(found) == agents and all(item["state"] == "running" for item in found)
+def _all_run(client: Wire) -> bool:
+    return all(item["state"] == "running" for item in client.call("orch/session/list", {})["items"])
 
 
 def _read(client: Wire, agents: int) -> Samples:
@@ -75,12 +71,11 @@ def _read(client: Wire, agents: int) -> Samples:
     while ended < agents:
         body = client.read()
         now = time.monotonic_ns()
-        if found := _STAMP.search(body):
-            taken.values.append((now - int(found[1])) / 1e6)
-        elif b'"type":"turn.completed"' in body:
+        if b'"type":"turn.completed"' in body:
             ended += 1
-    half = len(taken.values) // 20
-    return Samples(taken.values[half:])  # the first lines find agents that still begin
+        elif found := _STAMP.search(body):
+            taken.values.append((now - int(found[1])) / 1e6)
+    return Samples(taken.values[len(taken.values) // 20 :])  # the first lines come while agents still begin
 
 
 def _bare_commits(directory: Path, count: int) -> Samples:

@@ -347,7 +347,7 @@ async def test_pin(room: Room) -> None:
     write_files(tree, {"work.txt": "precious\n"})
     taken = await snapshot(room.git, room.shadow, files)
     ref = "refs/orch/wip/x"
-    commit = await pin(room.git, room.repository, room.shadow, taken, ref, message="wip", parent=made.base)
+    commit = await pin(room.git, room.repository, room.shadow, taken, ref, message="wip", parents=[made.base])
     assert room.scratch.git("rev-parse", ref).strip() == commit
     room.scratch.git("gc", "--quiet", "--prune=now")
     assert room.scratch.git("show", f"{ref}:work.txt") == "precious\n"

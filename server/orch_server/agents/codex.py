@@ -192,7 +192,7 @@ class CodexDialogue(Dialogue):
         """Take one line: a response, a request, or a notification."""
         output = Output()
         message = parse_line(line)
-        if message is None:
+        if not isinstance(message, dict):
             if line.strip():
                 output.facts.append(_log("raw", line))
             return output
@@ -210,7 +210,8 @@ class CodexDialogue(Dialogue):
         output = Output()
         state = self.state
         state["observed"] = True
-        message = parse_line(line) or {}
+        parsed = parse_line(line)
+        message = parsed if isinstance(parsed, dict) else {}
         method, number = message.get("method"), message.get("id")
         if method == "turn/interrupt":
             state["interrupting"] = True

@@ -2,6 +2,8 @@
 
 * Its tools are chosen at the start: a read-only run has only those that look, so that nothing else could be asked for.
 * An error of the model is a turn that ends well, without usage and with "Error: ..." as its last words.
+* Its mode `plan` is not used: it puts instructions into the user's texts, and forbids nothing that it could do.
+* It has no tool to ask the user with over this protocol.
 * Usage counts since the program's start.
 """
 
@@ -20,11 +22,11 @@ class CopilotAdapter(AcpAdapter):
     programs = ("copilot",)
     install_hint = "Install GitHub Copilot CLI: npm install -g @github/copilot"
     capabilities = Capabilities(
-        resume=True, follow_up="queue", approvals=True, questions=True, read_only=True, model=True
+        resume=True, follow_up="queue", approvals=True, questions=False, read_only=True, model=True
     )
     arguments = ("--acp", "--no-auto-update", "--no-color", "--model", "{model}")
     read_only_arguments = (f"--available-tools={','.join(READ_ONLY_TOOLS)}",)
-    read_only_modes = ("plan",)
+    read_only_modes = ()
     notices = ("Info: ", "Warning: ", "Error: ")
     error_prefix = "Error:"
     usage_is_cumulative = True

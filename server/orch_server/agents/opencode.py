@@ -1,11 +1,18 @@
 """OpenCode over the Agent Client Protocol (`opencode acp`). Seen in 1.18.33.
 
-Its modes are agents of its own, a config option of the session; `plan` is the one that may not edit. What it asks in
-spite of that is refused by orch's policy.
+* Left to itself it asks about nothing. What it may do is said in a variable, which its own settings cannot loosen:
+  an implementing run asks about everything that could change something, a read-only run may do nothing of it.
+* Its modes are agents of its own, a config option of the session.
 """
 
+from typing import Any
+
+import orjson
+
 from orch_server.agents.acp import AcpAdapter
-from orch_server.agents.adapter import Capabilities
+from orch_server.agents.adapter import Capabilities, Launch, Task
+
+CHANGING = ("edit", "bash", "webfetch", "external_directory")
 
 
 class OpenCodeAdapter(AcpAdapter):
@@ -21,6 +28,12 @@ class OpenCodeAdapter(AcpAdapter):
     )
     arguments = ("acp",)
     read_only_modes = ("plan",)
+
+    def launch(self, task: Task) -> Launch:
+        """Say how the program is started for `task`, and what it may do."""
+        launch = super().launch(task)
+        permissions: dict[str, Any] = dict.fromkeys(CHANGING, "deny" if task.read_only else "ask")
+        return Launch(launch.arguments, {**launch.environment, "OPENCODE_PERMISSION": orjson.dumps(permissions).decode()})
 
 
 ADAPTER = OpenCodeAdapter

@@ -1,9 +1,10 @@
 """Recorded conversations with agent programs, fed through the adapters again: a bug report is a test case.
 
-A recording is a text file in one of two forms:
+A recording is a text file in one of two forms, or the bundle of a run:
 
 * `<case>.jsonl`: what the program wrote on its standard output, a line each;
-* `<case>.io.jsonl`: both directions, `> SECONDS LINE` (written to the program) and `< SECONDS LINE` (read from it).
+* `<case>.io.jsonl`: both directions, `> SECONDS LINE` (written to the program) and `< SECONDS LINE` (read from it);
+* a bundle's `out.log` with the lines of its `in.jsonl` in their places.
 
 What is written in a recording was decided by whoever recorded it, with numbers of its own. So the dialogue does not
 drive; it is told of every written line with `observe` and listens. In a file of one direction nothing is told, and
@@ -12,22 +13,12 @@ the dialogue acts on its own: it begins, is given one prompt, and what it writes
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from orch_server.agents.adapter import (
-    Adapter,
-    Asked,
-    ConversationNamed,
-    Exit,
-    Fact,
-    Prompt,
-    Task,
-    TurnEnded,
-    UsageSeen,
-    Withdrawn,
-)
-from orch_server.domain.events import EventData, InputAnswered
-from orch_server.domain.session import Action, InputRequest, Policy, Reason, State, Usage
+import orjson
+
+from orch_server.agents.adapter import Adapter, Exit, Fact, Prompt, Task
+from orch_server.domain.session import Action, Policy
 
 TASK = Task("replay", "replay", Action.IMPLEMENT, Policy.ASK, cwd="/")
 """What a recording is said to be for, where its real task is not known."""
@@ -46,21 +37,6 @@ class Step:
     """Seconds after the start, where the recording tells."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Where a recorded conversation ended, as a session would show it."""
-
-    state: State
-    reason: Reason | None
-    message: str
-    agent_session_id: str | None
-    turns: int
-    usage: Usage
-    input_requests: list[InputRequest] = field(default_factory=list)
-    """Every one that was asked, answered or not."""
-    events: list[EventData] = field(default_factory=list)
-
-
 def read_recording(data: bytes) -> list[Step]:
     """Return the steps of a recording of either form."""
     lines = data.decode("utf-8", "replace").split("\n")
@@ -70,6 +46,35 @@ def read_recording(data: bytes) -> list[Step]:
     if lines and matches[0]:
         return [Step(match[3], match[1] == ">", float(match[2])) for match in matches if match]
     return [Step(line) for line in lines]
+
+
+def read_journal(output: bytes, journal: bytes) -> list[Step]:
+    """Return the steps of a run bundle: its out.log, and each line of its in.jsonl where its writer had read up to.
+
+    A line that the agent never got is no step; nor is one that is torn, which was never acted upon.
+    """
+    written: list[tuple[int, str, Step]] = []
+    failed: set[str] = set()
+    for text in journal.splitlines():
+        try:
+            entry = orjson.loads(text)
+            if "failed" in entry:
+                failed.add(str(entry["failed"]))
+            elif "line" in entry:
+                step = Step(str(entry["line"]), True, float(entry.get("at") or 0))
+                written.append((int(entry.get("seen") or 0), str(entry["id"]), step))
+        except (KeyError, TypeError, ValueError):
+            continue
+    steps: list[Step] = []
+    offset = 0
+    due = [(seen, step) for seen, name, step in written if name not in failed]
+    for line in output.split(b"\n"):
+        while due and due[0][0] <= offset:
+            steps.append(due.pop(0)[1])
+        offset += len(line) + 1
+        if line:
+            steps.append(Step(line.decode("utf-8", "replace"), at=steps[-1].at if steps else 0.0))
+    return steps + [step for _, step in due]
 
 
 def replay(adapter: Adapter, steps: Sequence[Step], end: Exit | None = None, task: Task = TASK) -> list[Fact]:
@@ -84,46 +89,3 @@ def replay(adapter: Adapter, steps: Sequence[Step], end: Exit | None = None, tas
     if end is not None:
         facts += dialogue.ended(end).facts
     return facts
-
-
-def summarize(facts: Sequence[Fact]) -> Summary:
-    """Return what a session would show after `facts`."""
-    state, reason, message = State.RUNNING, None, ""
-    conversation: str | None = None
-    turns = 0
-    usage = Usage()
-    requests: list[InputRequest] = []
-    waiting: set[str] = set()
-    events: list[EventData] = []
-    for fact in facts:
-        match fact:
-            case ConversationNamed():
-                conversation = fact.conversation_id
-            case UsageSeen():
-                usage = fact.usage
-            case Asked():
-                requests.append(fact.request)
-                waiting.add(fact.request.id)
-            case Withdrawn():
-                waiting.discard(fact.request_id)
-            case InputAnswered():
-                waiting.discard(fact.input_request_id)
-                events.append(fact)
-            case TurnEnded():
-                turns += 1
-                state, reason, message = _state_after(fact), fact.reason or Reason.TURN_ENDED, fact.text
-            case EventData():
-                events.append(fact)
-    if waiting:
-        state, reason, message = State.WAITING_FOR_USER, None, ""
-    return Summary(state, reason, message, conversation, turns, usage, requests, events)
-
-
-def _state_after(ended: TurnEnded) -> State:
-    match ended.reason:
-        case None:
-            return State.COMPLETED
-        case Reason.USER_STOPPED:
-            return State.STOPPED
-        case _:
-            return State.FAILED

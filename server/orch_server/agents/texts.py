@@ -61,17 +61,16 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def parse_line(line: str) -> dict[str, Any] | None:
-    """Return the JSON object of a line; None where there is none."""
+def parse_line(line: str) -> Any:
+    """Return the JSON value of a line; None where there is none."""
     try:
-        value = orjson.loads(line)
+        return orjson.loads(line)
     except ValueError:
         # Node programs may cut a text between the halves of a surrogate pair; only the slower parser reads that.
         try:
-            value = json.loads(clean(json.dumps(json.loads(line), ensure_ascii=False)))
+            return json.loads(clean(json.dumps(json.loads(line), ensure_ascii=False)))
         except (ValueError, RecursionError):
             return None
-    return value if isinstance(value, dict) else None
 
 
 def error_text(error: Mapping[str, Any]) -> str:

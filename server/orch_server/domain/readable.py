@@ -20,6 +20,8 @@ def event_line(event: dict[str, Any]) -> str:
 def told(event: dict[str, Any]) -> str:
     """Return what an event tells, in a few words."""
     data = event["data"]
+    if not data:
+        return ""  # its session was purged
     match event["type"]:
         case "session.state_changed":
             reason = f" ({data['reason']})" if data["reason"] else ""
@@ -71,7 +73,7 @@ def told(event: dict[str, Any]) -> str:
 
 def is_empty(event: dict[str, Any]) -> bool:
     """Whether an event only says that a message or a thought is at its end."""
-    return event["type"] in {"agent.message", "agent.thought"} and not event["data"]["text"]
+    return event["type"] in {"agent.message", "agent.thought"} and not event["data"].get("text")
 
 
 def changes_of(holder: dict[str, Any]) -> str:

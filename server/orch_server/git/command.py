@@ -7,7 +7,7 @@ Rules of this room:
 * Nothing that a repository contains can make git run a program. The environment is built from scratch, the
   settings in OVERRIDES win over every configuration file, and whatever reads or writes file contents runs with a
   repository of our own in the place of the project's (`shadow.py`), in which no filter or driver is defined. Only a
-  project that its user trusts has its own filters run, on checkout. Hooks never run from here.
+  project that its user trusts has its own filters run, on checkout and commit, and its hooks, on commit alone.
 * A call ends: by itself, at its time-out, by cancellation or at its output limit. Whatever of its process group is
   then left is killed and reaped.
 * A call that changes something carries the id of its intent in its environment, so that a later hub finds and ends
@@ -106,6 +106,7 @@ class Target:
     objects: str | None = None
     settings: tuple[tuple[str, str], ...] = ()
     trusted: bool = False
+    hooks: bool = False
 
     def environment(self) -> dict[str, str]:
         """Return the variables that tell git so."""
@@ -118,6 +119,9 @@ class Target:
         }
         variables = {name: value for name, value in named.items() if value is not None}
         settings = (*self.settings, *OVERRIDES, *(() if self.trusted else UNTRUSTED_OVERRIDES))
+        if self.hooks:
+            assert self.trusted, "hooks are the project's programs"
+            settings = tuple(setting for setting in settings if setting[0] != "core.hooksPath")
         # As variables and not as `-c`, which splits a name that contains "=" in the wrong place.
         variables["GIT_CONFIG_COUNT"] = str(len(settings))
         for number, (name, value) in enumerate(settings):

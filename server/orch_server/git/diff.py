@@ -76,6 +76,11 @@ async def diff_trees(git: Git, shadow: Shadow, old: str, new: str, *, paths: Seq
     )
 
 
+async def list_files(git: Git, shadow: Shadow, old: str, new: str) -> list[DiffFile]:
+    """Return the files in which two commits or trees differ, without their patches."""
+    return [entry.file for entry in await _list(git, shadow, old, new, ())]
+
+
 async def stat(git: Git, shadow: Shadow, base: str, files: WorkingTree) -> Changes:
     """Return how much the files as they are now differ from a commit or tree."""
     taken = await snapshot(git, shadow, files)

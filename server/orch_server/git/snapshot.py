@@ -27,7 +27,9 @@ PIN_SETTINGS = (
     ("user.name", "orch"),
     ("user.email", "orch@localhost"),
     ("core.fsync", "all"),  # git does not sync objects by itself, and what is pinned is to be relied on
+    ("core.fsyncMethod", "batch"),
 )
+LARGEST_UNPACKED = 4 * 1024 * 1024
 
 
 class Fidelity(StrEnum):
@@ -108,26 +110,26 @@ async def pin(
     ref: str,
     *,
     message: str,
-    parent: str | None = None,
+    parents: Sequence[str] = (),
+    replaces: str = "",
 ) -> str:
-    """Keep a snapshot in the project under the new ref `refs/orch/...`; return the commit that was made for it."""
+    """Keep a snapshot in the project under the ref `refs/orch/...`; return the commit that was made for it.
+
+    The ref must be new, or point at the commit that it `replaces`. The parents are commits that the project has.
+    """
     assert ref.startswith("refs/orch/"), ref
     inside = replace(shadow.target(), settings=(*shadow.settings, *PIN_SETTINGS))
-    parents = [] if parent is None else ["-p", parent]
-    commit = (await run(git, inside, ["commit-tree", *parents, "-m", message, taken.tree])).line
-    # The pack is written where the project keeps its packs, with what the project does not have yet (--local).
-    pack = [
-        "pack-objects",
-        "--quiet",
-        "--revs",
-        "--local",
-        "--non-empty",
-        os.path.join(repository.objects, "pack", "pack"),
-    ]
-    await run(git, inside, pack, stdin=f"{commit}\n".encode(), timeout=TIMEOUT)
+    arguments = ["commit-tree", *(word for parent in parents for word in ("-p", parent)), "-m", message, taken.tree]
+    commit = (await run(git, inside, arguments)).line
+    wanted = "\n".join([commit, *(f"^{parent}" for parent in parents), ""])
+    packing = ["pack-objects", "--quiet", "--revs", "--local", "--stdout"]
+    pack = (await run(git, inside, packing, stdin=wanted.encode(), timeout=TIMEOUT)).stdout
     project = replace(repository.target(), settings=PIN_SETTINGS)
+    # A pack for every small snapshot would slow the project's git down.
+    storing = ["unpack-objects", "-q"] if len(pack) < LARGEST_UNPACKED else ["index-pack", "--stdin"]
+    await run(git, project, storing, stdin=pack, timeout=TIMEOUT)
     await run(git, project, ["rev-list", "--objects", "--quiet", "--max-count=1", commit], timeout=TIMEOUT)
-    await run(git, project, ["update-ref", ref, commit, ""])  # "": it must be new
+    await run(git, project, ["update-ref", ref, commit, replaces])  # "": it must be new
     return commit
 
 

@@ -7,19 +7,18 @@ descriptor, the pipe on which it wants to hear its exit code. Hub: four bytes of
 
 import json
 import socket
-from typing import Any
 
 LIMIT = 8 * 1024 * 1024
 _LENGTH = 4
 
 
-def encode(message: dict[str, Any]) -> bytes:
+def encode(message: dict[str, object]) -> bytes:
     """Return a message with its length before it."""
     body = json.dumps(message).encode("utf-8", "surrogateescape")
     return len(body).to_bytes(_LENGTH, "big") + body
 
 
-def call(connection: socket.socket, message: dict[str, Any], exit_pipe: int | None = None) -> dict[str, Any]:
+def call(connection: socket.socket, message: dict[str, object], exit_pipe: int | None = None) -> dict[str, object]:
     """Say hello over a connected socket and return the hub's answer. Raises OSError where there is none."""
     data = memoryview(encode(message))
     sent = socket.send_fds(connection, [data], [exit_pipe]) if exit_pipe is not None else connection.send(data)
@@ -27,7 +26,7 @@ def call(connection: socket.socket, message: dict[str, Any], exit_pipe: int | No
     length = int.from_bytes(_exactly(connection, _LENGTH), "big")
     if length > LIMIT:
         raise ConnectionError("the hub's hello is too long")
-    answer: dict[str, Any] = json.loads(_exactly(connection, length))
+    answer: dict[str, object] = json.loads(_exactly(connection, length))
     return answer
 
 
@@ -39,7 +38,7 @@ class Receiver:
         self._data = bytearray()
         self.descriptors: list[int] = []
 
-    def receive(self) -> dict[str, Any] | None:
+    def receive(self) -> dict[str, object] | None:
         """Return the hello once it is complete, None before. Raises OSError or ValueError where it cannot be one."""
         while True:
             wanted = _LENGTH - len(self._data)

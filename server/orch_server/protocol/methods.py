@@ -1,8 +1,8 @@
 """All methods: importing the files of the nouns registers them."""
 
-from orch_server.protocol import agent, artifact, event, hub, project, search, session
+from orch_server.protocol import agent, artifact, cleanup, command, dashboard, event, home, hub, project, search, session
 from orch_server.protocol.registry import METHODS
 
-NOUNS = (hub, project, agent, session, artifact, event, search)
+NOUNS = (hub, project, agent, command, session, cleanup, home, artifact, event, search, dashboard)
 
 __all__ = ["METHODS", "NOUNS"]

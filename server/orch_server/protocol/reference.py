@@ -104,12 +104,25 @@ REFUSALS: dict[str, tuple[ErrorKind, ...]] = {
     "orch/project/add": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT),
     "orch/project/update": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT),
     "orch/project/remove": (ErrorKind.ILLEGAL_TRANSITION,),
+    "orch/command/submit": (ErrorKind.AGENT_UNAVAILABLE, ErrorKind.CONFLICT),
     "orch/session/start": (ErrorKind.AGENT_UNAVAILABLE, ErrorKind.CONFLICT),
     "orch/session/followUp": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.AGENT_UNAVAILABLE, ErrorKind.GIT_FAILED),
     "orch/session/unqueue": (ErrorKind.CONFLICT,),
     "orch/session/respond": (ErrorKind.ALREADY_ANSWERED, ErrorKind.ILLEGAL_TRANSITION),
     "orch/session/resume": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.AGENT_UNAVAILABLE, ErrorKind.GIT_FAILED),
+    "orch/session/archive": (ErrorKind.ILLEGAL_TRANSITION,),
+    "orch/session/unarchive": (ErrorKind.ILLEGAL_TRANSITION,),
+    "orch/session/cleanupPreview": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.GIT_FAILED),
+    "orch/session/delete": (
+        ErrorKind.ILLEGAL_TRANSITION,
+        ErrorKind.STALE_PREVIEW,
+        ErrorKind.CONFLICT,
+        ErrorKind.GIT_FAILED,
+    ),
+    "orch/session/restore": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.CONFLICT, ErrorKind.GIT_FAILED),
     "orch/session/diff": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT),
+    "orch/session/commit": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT, ErrorKind.ILLEGAL_TRANSITION),
+    "orch/session/apply": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT, ErrorKind.ILLEGAL_TRANSITION),
 }
 
 _PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any JSON", type(None): "null"}

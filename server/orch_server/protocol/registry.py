@@ -16,6 +16,7 @@ from orch_server.domain.ids import random_id
 from orch_server.domain.wire import Params
 from orch_server.services.context import Caller, Context, Environment, RequestKey
 from orch_server.services.feed import Listener, Subscription
+from orch_server.store.records import SessionRecord
 
 log = logging.getLogger(__name__)
 
@@ -69,24 +70,31 @@ class Method:
     changes: bool
     """Whether it changes something, and so takes a `requestKey`."""
     is_async: bool
+    recall: "Callable[[Context, SessionRecord], BaseModel] | None" = None
+    """Makes the reply anew of the session that the request started, where the hub died before it could answer."""
 
 
 METHODS: dict[str, Method] = {}
 
 
 def request(
-    name: str, *, changes: bool = False, result: type[BaseModel] | None = None
+    name: str,
+    *,
+    changes: bool = False,
+    result: type[BaseModel] | None = None,
+    recall: Callable[[Context, SessionRecord], BaseModel] | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
     """Register a function `(call, params) -> result` as the method `name`; its annotations are the wire's types.
 
-    `result` names the type where the function returns it encoded already.
+    `result` names the type where the function returns it encoded already; `recall` makes the reply of a session that
+    the request had started, where that is not the session itself.
     """
 
     def register(handler: HandlerT) -> HandlerT:
         hints = get_type_hints(handler)
         returned = result or hints["return"]
         is_async = inspect.iscoroutinefunction(handler)
-        METHODS[name] = Method(name, hints["params"], returned, handler, changes, is_async)
+        METHODS[name] = Method(name, hints["params"], returned, handler, changes, is_async, recall)
         return handler
 
     return register
@@ -142,7 +150,9 @@ class Dispatcher:
                     return kept.reply
                 session = self._context.store.session(kept.session_id or "")
                 if session is not None:  # it had its effect, and the hub died before it could answer
-                    return session.wire_bytes()
+                    return (
+                        encode(method, method.recall(self._context, session)) if method.recall else session.wire_bytes()
+                    )
             reply = await self._run(method, params, Caller(client.environment, key), client)
             await self._context.store.write(
                 lambda transaction: transaction.claim_key(key.key, key.method, key.digest, None, reply)

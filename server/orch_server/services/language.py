@@ -6,7 +6,6 @@ my-app with gpt-5.5"); it is taken off from both ends, and out of the middle whe
 remains is the user's own words, and becomes the prompt. docs/command-system.md shows it by examples.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,10 +16,10 @@ from orch_server.services.names import (
     Names,
     ProjectName,
     agent_names,
-    fold,
     model_of,
     project_names,
 )
+from orch_server.services.sentence import DASHES, PAUSES, pause_of, tokens_of
 from orch_server.services.words import (
     ADVERBS,
     AROUND,
@@ -37,6 +36,7 @@ from orch_server.services.words import (
     LINKS,
     MODEL_WORDS,
     NEAR_PLACES,
+    NOBODY,
     NOUNS,
     PATH_WORDS,
     PLACES,
@@ -56,10 +56,6 @@ from orch_server.services.words import (
 PathExists = Callable[[str, str], bool]
 
 _LONGEST_PHRASE = 6
-_QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»", "„": "“"}
-_OPENING, _CLOSING, _PAUSES = "([{<", ")]}>,.:;!?…", ",.:;!?…"
-_COLON_INSIDE = re.compile(r"@?[^\W\d_][\w-]*:(?=[^\W\d_])")
-_DASHES = frozenset(("-", "–", "—", ":", ","))
 
 
 class Choice(WireModel):
@@ -97,79 +93,6 @@ def parse(
     return _Reader(text, agent_names(agents), project_names(projects), path_exists, default_project).read()
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
-    """A word, or what stands in quotes; `start` and `end` include quotes and punctuation around it."""
-
-    value: str
-    start: int
-    end: int
-    quoted: bool
-    pauses: bool
-    """Whether punctuation behind it ends a part of the sentence."""
-
-    @property
-    def word(self) -> str:
-        """What the tables of words know it as; nothing in quotes is a word of the grammar."""
-        return "" if self.quoted else fold(self.value)
-
-    @property
-    def key(self) -> str:
-        """What it is compared with names as."""
-        return fold(self.value).removeprefix("@")
-
-
-def _tokens(text: str) -> list[_Token]:
-    found = []
-    at = 0
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        token = _quoted(text, at) or _plain(text, at)
-        found.append(token)
-        at = token.end
-    return found
-
-
-def _quoted(text: str, start: int) -> _Token | None:
-    opening = start
-    while opening < len(text) and text[opening] in _OPENING:
-        opening += 1
-    closing = _QUOTES.get(text[opening : opening + 1])
-    if closing is None:
-        return None
-    end = opening
-    while (end := text.find(closing, end + 1)) >= 0:
-        after = text[end + 1 : end + 2]
-        if not after or after.isspace() or after in _CLOSING:
-            break
-    value = text[opening + 1 : end].strip() if end > 0 else ""
-    if not value:
-        return None
-    behind = end + 1
-    while behind < len(text) and text[behind] in _CLOSING:
-        behind += 1
-    pauses = any(mark in _PAUSES for mark in text[end + 1 : behind])
-    return _Token(value, start, behind, quoted=True, pauses=pauses)
-
-
-def _plain(text: str, start: int) -> _Token:
-    end = start
-    while end < len(text) and not text[end].isspace():
-        end += 1
-    inside = _COLON_INSIDE.match(text, start, end)
-    if inside is not None:  # "claude:fix it" are three words
-        end = inside.end()
-    word = text[start:end]
-    value = word.lstrip(_OPENING).rstrip(_CLOSING)
-    behind = word[len(word.rstrip(_CLOSING)) :]
-    if not value:
-        value, behind = word, word if word in _DASHES else ""
-    pauses = any(mark in _PAUSES or value in _DASHES for mark in behind)
-    return _Token(value, start, end, quoted=False, pauses=pauses)
-
-
 @dataclass(slots=True)
 class _Frame:
     """A phrase of the frame: how many words it takes, and what it names."""
@@ -204,7 +127,7 @@ class _Reader:
         self, text: str, agents: Names, projects: Names, path_exists: PathExists, default_project: str | None
     ) -> None:
         self.text = text
-        self.tokens = _tokens(text)
+        self.tokens = tokens_of(text)
         self.words = [token.word for token in self.tokens]
         self.cut = [False] * len(self.tokens)
         self.agents, self.projects = agents, projects
@@ -217,6 +140,7 @@ class _Reader:
         self.unknown: dict[str, str] = {}
         self.place_words: set[int] = set()
         self.only_by_the_way = False
+        self.spoken: _Task | None = None  # a verb of the frame, where the task behind it needs none
         self.parsed = Parsed()
 
     def read(self) -> Parsed:
@@ -226,7 +150,7 @@ class _Reader:
             self._take_back(near)
             self._take_middle()
             self._take_object(near)
-        tasks = self._tasks()
+        tasks = self.tasks()
         self._settle_agent()
         self._settle_project()
         self._settle_model()
@@ -247,7 +171,7 @@ class _Reader:
         """Whether a phrase that ends before `at` is whole."""
         if at >= self.last or self.cut[at] or self._pause_before(at):
             return True
-        return self.words[at] in CONTINUES or self.tokens[at].quoted or self.words[at] in _DASHES
+        return self.words[at] in CONTINUES or self.tokens[at].quoted or self.tokens[at].bracketed
 
     def _phrase(self, at: int, table: "frozenset[str] | Mapping[str, object]") -> tuple[str, int]:
         """Return the longest phrase of a table that stands here, and how many words it has."""
@@ -272,16 +196,18 @@ class _Reader:
 
     def _listed(self, at: int, names: Names, *, near: bool) -> tuple[list[tuple[str, ...]], int]:
         """Return the names in a list like "claude and codex", and how many words it has."""
-        found, length = self._name(at, names, near=near)
-        if not found:
-            return [], 0
-        listed = [found]
-        joint = at + length
-        if self._word(joint) in {"and", "or"} or (self._pause_before(joint) and joint < len(self.tokens)):
-            behind = joint + (self._word(joint) in {"and", "or"})
-            more, taken = self._listed(behind, names, near=False) if behind < len(self.tokens) else ([], 0)
-            if more and (behind > joint or self._word(behind + taken) not in VERBS):
-                return [*listed, *more], behind + taken - at
+        listed: list[tuple[str, ...]] = []
+        length = 0
+        found, taken = self._name(at, names, near=near)
+        while found:
+            listed.append(found)
+            length += taken
+            joint = at + length
+            joined = self._word(joint) in {"and", "or"}
+            if joint >= len(self.tokens) or not (joined or self._pause_before(joint)):
+                break
+            found, taken = self._name(joint + joined, names, near=False)
+            taken += joined
         return listed, length
 
     # -- phrases of the frame -----------------------------------------------------------------------------------
@@ -310,14 +236,13 @@ class _Reader:
         at += self._word(at) == "the"
         announced = self._word(at) in MODEL_WORDS
         at += announced
-        if at >= len(self.tokens) or self.cut[at] or (announced and self._word(at) in PLAIN_WORDS - NOUNS.keys()):
-            known = at < len(self.tokens) and model_of(self.tokens[at].value, "", named=False)[1]
-            if not known:
-                return None
-        after = self._word(at + 1) in MODEL_WORDS and not self.tokens[at].pauses
+        if at >= len(self.tokens) or self.cut[at] or self.tokens[at].value.startswith("@"):
+            return None
         behind = "" if self.tokens[at].pauses else self._word(at + 1)
-        model, length = model_of(self.tokens[at].value, behind, named=announced or (after and start < at))
-        if not length or self.tokens[at].value.startswith("@"):
+        said = announced or (at > start and behind in MODEL_WORDS)
+        named = said and self._word(at) not in PLAIN_WORDS
+        model, length = model_of(self.tokens[at].value, behind, named=named)
+        if not length:
             return None
         after = self._word(at + length) in MODEL_WORDS and not self.tokens[at + length - 1].pauses
         return _Frame(at + length + after - start, models=[model])
@@ -363,9 +288,8 @@ class _Reader:
             frame = self._helper(name_at, near=near)
             if frame is not None and (not near or self._leads_on(name_at + frame.length)):
                 return frame.after(name_at - at)
-            if word in ASKING and near and self._word(at + 2) == "to" and self._word(at + 1) not in PLAIN_WORDS | {""}:
-                if self._word(at + 1) not in {"me", "us", "them", "him", "her", "someone", "somebody", "anyone"}:
-                    return _Frame(2, unknown=("agent", self.tokens[at + 1].value))
+            if word in ASKING and near and self._word(at + 2) == "to" and self._word(at + 1) not in NOBODY:
+                return _Frame(2, unknown=("agent", self.tokens[at + 1].value))
         frame = self._helper(at, near=near)
         marked = at < len(self.tokens) and self.tokens[at].value.startswith("@")
         if frame is not None and (marked or self._leads_on(at + frame.length)):
@@ -396,6 +320,8 @@ class _Reader:
         if frame is not None:
             self._take(frame)
             return frame.length + self._link_length(at + frame.length)
+        if at > 0 and self._word(at) in {"to", "and", "should"}:  # what is left of "ask claude, with opus, to"
+            return 1
         if (length := self._phrase(at, POLITE)[1]) > 0:
             return length
         frame = self._around(at, near_agent, near_project)
@@ -420,7 +346,8 @@ class _Reader:
         """Return how many words join an agent to its task."""
         if self._around(at, False, False) is not None or self._place_behind(at):
             return 0
-        return self._phrase(at, LINKS)[1] if at < self.last else 0
+        length = self._phrase(at, LINKS)[1] if at < self.last else 0
+        return length if length >= self._phrase(at, POLITE)[1] else 0  # "can you" is no "can"
 
     def _place_behind(self, at: int) -> bool:
         return self._word(at) in AT_THE_START and self._place(at + 1, near=False) is not None
@@ -472,7 +399,7 @@ class _Reader:
                 self.only_by_the_way = bool(frame.projects) and not self.found_projects
                 self._take(frame)
                 self._cut(at, frame.length)
-            elif not self.cut[at] and self._pause_before(at) and not self.cut[at - 1]:
+            elif not self.cut[at] and self.tokens[at - 1].pauses:
                 self._take_introduction(at)
             at += 1
 
@@ -500,9 +427,6 @@ class _Reader:
             self._cut(self.first, behind - self.first)  # "implement my-app: ..." is the frame of what follows
             self.spoken = verb
 
-    spoken: _Task | None = None
-    """A verb of the frame, where the task behind it needs none."""
-
     def _take(self, frame: _Frame) -> None:
         self.found_agents += frame.agents
         self.found_projects += frame.projects
@@ -517,7 +441,7 @@ class _Reader:
 
     # -- the task -----------------------------------------------------------------------------------------------
 
-    def _tasks(self) -> list[_Task]:
+    def tasks(self) -> list[_Task]:
         """Return what is to be done: what the task begins with, else what its parts begin with."""
         if self.spoken is not None:
             return [self.spoken]
@@ -598,7 +522,7 @@ class _Reader:
         return found
 
     def _left(self) -> list[int]:
-        return [at for at in range(len(self.tokens)) if not self.cut[at] and self.words[at] not in _DASHES]
+        return [at for at in range(len(self.tokens)) if not self.cut[at] and self.words[at] not in DASHES]
 
     # -- settling -----------------------------------------------------------------------------------------------
 
@@ -652,7 +576,10 @@ class _Reader:
         found: list[tuple[str, ...]] = []
         for at in self._left():
             key = self.tokens[at].key
-            found.append(self.projects.exact(key) or self.projects.near(key) or self.projects.with_part(key))
+            led = self._word(at - 1) in IN | NEAR_PLACES
+            found.append(
+                self.projects.exact(key) or (self.projects.near(key) or self.projects.with_part(key)) if led else ()
+            )
         return [name for name in self.projects.all if name in _distinct(found)]
 
     def _settle_model(self) -> None:
@@ -677,7 +604,7 @@ class _Reader:
         looks_like_one = "/" in token.value or "." in token.value.strip(".") or token.quoted
         reads = bool(tasks) and all(set(task.actions) <= READ_ONLY_ACTIONS for task in tasks)
         leader = at - 1
-        while leader >= 0 and self._word(leader) in ARTICLES | PATH_WORDS:
+        while leader >= at - 3 and self._word(leader) in ARTICLES | PATH_WORDS:
             leader -= 1
         is_object = any(leader + 1 == task.at + task.length for task in tasks) or leader < self.first
         led = self._word(leader) in (AROUND if reads else UNDER) or self._word(leader) in {"scope", "and"}
@@ -693,11 +620,8 @@ class _Reader:
         actions = [action for action in Action if any(action in task.actions for task in tasks)]
         if len(actions) == 1:
             self.parsed.action = actions[0]
-        elif actions:
-            names = [action.value for action in actions]
-            self._ask("action", f"What is the agent to do: {_either(names)}?", names)
         else:
-            names = [action.value for action in Action]
+            names = [action.value for action in actions or Action]
             self._ask("action", f"What is the agent to do: {_either(names)}?", names)
 
     def _settle_prompt(self, tasks: Sequence[_Task], scope: set[int]) -> None:
@@ -724,14 +648,18 @@ class _Reader:
 
     def _own_words(self, left: Sequence[int]) -> str:
         """Return what remains of the text, each piece as it was written."""
-        pieces: list[tuple[int, int]] = []
+        said, behind = "", 0
         for at in left:
-            if pieces and not any(self.cut[index] for index in range(pieces[-1][1], at)):
-                pieces[-1] = (pieces[-1][0], at)
-            else:
-                pieces.append((at, at))
-        said = (self.text[self.tokens[first].start : self.tokens[last].end] for first, last in pieces)
-        return " ".join(said).rstrip(",;: \t\r\n")
+            token = self.tokens[at]
+            cut = [index for index in range(behind, at) if self.cut[index]]
+            if said and not cut:
+                said += self.text[self.tokens[behind - 1].end : token.start]
+            elif said:  # a comma behind what was cut parts these words as well
+                pauses = [pause_of(self.text, self.tokens[index]) for index in cut if self.tokens[index].pauses]
+                said += " " if said.endswith(PAUSES) or not pauses else pauses[-1] + " "
+            said += self.text[token.start : token.end]
+            behind = at + 1
+        return said.rstrip(",;: \t\r\n")
 
     def _ask(self, what: str, problem: str, options: Sequence[str]) -> None:
         self.parsed.problems.append(problem)
@@ -741,7 +669,7 @@ class _Reader:
 def _tasks_inside(text: str) -> list[_Task]:
     """Return what a task in quotes begins with."""
     inner = _Reader(text, Names(()), Names(()), lambda _project, _path: False, None)
-    return [task for task in inner._tasks() if task.words]
+    return [] if len(inner.tokens) == 1 and inner.tokens[0].quoted else inner.tasks()
 
 
 def _stems(word: str) -> tuple[str, ...]:

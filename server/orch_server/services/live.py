@@ -36,7 +36,8 @@ from orch_server.store.transaction import Transaction
 log = logging.getLogger(__name__)
 ResultT = TypeVar("ResultT")
 
-COALESCE_SECONDS = 0.004
+COALESCE_SECONDS = 0.006
+"""All runs are read in the same beat, so that what many agents say in it goes into one commit."""
 _LOG_LINE = 8 * 1024
 _RETRY_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 10.0
@@ -172,7 +173,9 @@ class LiveRun:
 
     def _on_growth(self) -> None:
         if self._wakeup is None and not self._grown.is_set():
-            self._wakeup = asyncio.get_running_loop().call_later(COALESCE_SECONDS, self._wake)
+            loop = asyncio.get_running_loop()
+            beat = (loop.time() // COALESCE_SECONDS + 1) * COALESCE_SECONDS
+            self._wakeup = loop.call_at(beat, self._wake)
 
     def _wake(self) -> None:
         self._wakeup = None

@@ -1,7 +1,7 @@
 """Names as people write them: in any case, with spaces for hyphens, and with typing mistakes where none is possible."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orch_server.services.words import AGENT_SYNONYMS, MODEL_BEGINNINGS, MODEL_FAMILIES, PLAIN_WORDS

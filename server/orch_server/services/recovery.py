@@ -3,10 +3,11 @@
 import asyncio
 import logging
 
+from orch_server.domain.errors import OrchError
 from orch_server.domain.events import HubRecovered, RunAdopted
-from orch_server.domain.session import Reason, State
+from orch_server.domain.session import Attention, Reason, State
 from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
-from orch_server.services import launching, projects
+from orch_server.services import cleanup, home, launching, projects
 from orch_server.services.context import Context, Environment
 from orch_server.services.live import LiveRun
 from orch_server.store.records import RunRow
@@ -29,6 +30,7 @@ async def recover(context: Context, down_seconds: float) -> None:
     4. its runner is gone: the output is taken in to its end and the session gets the verdict that the agent's last
        word, its exit record or their absence gives; while the agent itself still lives the session says `unadopted`.
     """
+    await cleanup.recover(context)
     resent = 0
     settling: dict[asyncio.Task[bool], RunRow] = {}
     for row in context.store.live_runs():
@@ -36,8 +38,14 @@ async def recover(context: Context, down_seconds: float) -> None:
         if bundle.read_run() is None and bundle.abandon():
             await context.store.write(lambda transaction, row=row: _never_began(transaction, row))  # type: ignore[misc]
             continue
+        try:
+            task = _begin_to_settle(context, row, down_seconds)
+        except OrchError as error:  # its agent is not in the config any more, say: it is left alone, and shown
+            log.warning("Run %s cannot be adopted: %s", row.id, error)
+            await context.store.write(lambda transaction, row=row: _show_unadopted(transaction, row))  # type: ignore[misc]
+            continue
         resent += len(context.store.outbox_of(row.id))
-        settling[_begin_to_settle(context, row, down_seconds)] = row
+        settling[task] = row
     adopted = lost = 0
     if settling:
         settled, silent = await asyncio.wait(settling, timeout=_PATIENCE_SECONDS)
@@ -47,12 +55,14 @@ async def recover(context: Context, down_seconds: float) -> None:
             log.warning("Run %s: its runner does not answer yet", settling[task].id)
             context.spawn(_go_on(task))
     await context.store.write(lambda transaction: _interrupted(transaction, context))
+    context.spawn(home.recover(context))
     parked, _ = context.store.sessions(reason=Reason.PARKED_UNTIL_RESET, limit=1_000)
     for session in parked:
         await launching.park_if_limited(context, session.id)
     recovered = HubRecovered(adopted=adopted, lost=lost, resent=resent)
     if adopted or lost or resent:
         await context.store.write(lambda transaction: transaction.emit(recovered))
+    context.spawn(cleanup.tend(context))
 
 
 async def start_waiting(context: Context, environment: Environment) -> None:
@@ -70,8 +80,8 @@ async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_se
         session = transaction.session(row.session_id)
         session.pid = run.pid
         transaction.emit(event, session=session, run_id=row.id)
-        transaction.set_run(row.id, state="running")
-        if session.state == State.CREATED:
+        if row.state == "starting":  # the hub before died between the start and its record
+            transaction.set_run(row.id, state="running")
             session.started_at = session.started_at or transaction.now
             transaction.move(session, State.RUNNING, None)
 
@@ -119,6 +129,11 @@ def _live_run(context: Context, row: RunRow) -> LiveRun:
     project = projects.get(context, session.project_id)
     task = launching.task_for(session, row.id, project.path)
     return LiveRun(context, row, task, context.adapter(session.agent))
+
+
+def _show_unadopted(transaction: Transaction, row: RunRow) -> None:
+    session = transaction.session(row.session_id)
+    session.attention = sorted({*session.attention, Attention.UNADOPTED})
 
 
 def _never_began(transaction: Transaction, row: RunRow) -> None:

@@ -72,7 +72,7 @@ class SessionLogs:
         """Open a session's log and bring it up to the event `before`."""
         session = self._context.store.session(session_id)
         project = self._context.store.project(session.project_id) if session is not None else None
-        if project is None:
+        if session is None or project is None or session.purged_at is not None:
             return None
         name = self._context.settings.project_runtime_dirname
         found = await asyncio.to_thread(_Log, project.path, name, session_id)

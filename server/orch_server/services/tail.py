@@ -30,21 +30,22 @@ class Tail:
         follows the last newline counts as a line too.
         """
         try:
-            if os.stat(self.path).st_size <= self.offset:  # most often: far cheaper than to open and read it
+            there = os.stat(self.path).st_size - self.offset
+            if there <= 0:  # most often: far cheaper than to open and read it
                 return Batch([], self.offset, self.offset)
             descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return Batch([], self.offset, self.offset)
         try:
-            return self._read(descriptor, to_the_end=to_the_end)
+            return self._read(descriptor, min(there, _READ_BYTES), to_the_end=to_the_end)
         finally:
             os.close(descriptor)
 
-    def _read(self, descriptor: int, *, to_the_end: bool) -> Batch:
+    def _read(self, descriptor: int, first: int, *, to_the_end: bool) -> Batch:
         data = b""
         position = self.offset
         while True:
-            chunk = os.pread(descriptor, _READ_BYTES, position)
+            chunk = os.pread(descriptor, _READ_BYTES if data else first, position)
             position += len(chunk)
             data += chunk
             if b"\n" in chunk:

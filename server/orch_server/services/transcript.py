@@ -87,6 +87,8 @@ class _Assembler:
         for stored in events:
             event = orjson.loads(stored.json)
             data = event["data"]
+            if not data:
+                continue  # the session was purged
             match stored.type:
                 case "agent.message" | "agent.thought":
                     kind = EntryKind.MESSAGE if stored.type == "agent.message" else EntryKind.THOUGHT

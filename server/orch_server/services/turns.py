@@ -4,8 +4,8 @@ import logging
 
 from orch_server.domain.artifact import ArtifactKind
 from orch_server.domain.errors import OrchError
-from orch_server.domain.session import Action
-from orch_server.services import artifacts, changes, transcript
+from orch_server.domain.session import Action, State
+from orch_server.services import artifacts, changes, reconcile, transcript, wip
 from orch_server.services.artifacts import Content
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
@@ -26,13 +26,15 @@ async def keep(context: Context, session_id: str) -> None:
     """Keep what the session's last turns left. May be repeated: what is kept already is not kept twice."""
     async with context.lock(f"turns of {session_id}"):
         session = context.store.session(session_id)
-        if session is None:
+        if session is None or session.state == State.DELETED:
             return
+        await wip.take(context, session_id)
         try:
             await changes.refresh(context, session_id)
             await _keep_words(context, session)
         except (OrchError, OSError) as error:
             log.warning("What the last turn of %s left is kept later: %s", session_id, error)
+        await reconcile.look(context, session_id)
 
 
 async def _keep_words(context: Context, session: SessionRecord) -> None:

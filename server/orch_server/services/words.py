@@ -92,49 +92,26 @@ BARE = _phrases(
 )
 """Verbs and nouns that say no more than the action: where nothing else is left, its default prompt says it better."""
 
-QUESTIONS = frozenset(
-    ["why", "how", "what", "where", "when", "who", "which", "whose", "does", "is", "are", "about", "whether"]
-)
+QUESTIONS = _words("why how what where when who which whose does is are about whether")
 """A task that begins with one of these is a question, and wants an analysis."""
 
 LEADS_ON = frozenset(("find", "go", "try", "search for", "look for"))
 """Before "and", these leave it to the verb behind: "find and fix"."""
 
-WORKS = frozenset(["fix", "implement", "refactor", "repair", "correct", "rewrite", "patch", "apply"])
+WORKS = _words("fix implement refactor repair correct rewrite patch apply")
 """Behind "and" in a task that only reads, these ask for more than reading: "review the cart and fix it"."""
 
-TAKES_WITH = frozenset(
-    [
-        "replace",
-        "swap",
-        "substitute",
-        "compare",
-        "integrate",
-        "combine",
-        "connect",
-        "merge",
-        "exchange",
-        "switch",
-        "support",
-    ]
+TAKES_WITH = _words(
+    """
+        replace swap substitute compare integrate combine connect merge exchange switch support
+    """
 )
 """Verbs whose "with ..." belongs to the task: "replace codex with claude"."""
 
-ADVERBS = frozenset(
-    [
-        "quickly",
-        "carefully",
-        "thoroughly",
-        "briefly",
-        "properly",
-        "also",
-        "then",
-        "first",
-        "finally",
-        "simply",
-        "really",
-        "critically",
-    ]
+ADVERBS = _words(
+    """
+        quickly carefully thoroughly briefly properly also then first finally simply really critically
+    """
 )
 
 POLITE = _phrases(
@@ -156,28 +133,10 @@ POLITE_ENDS = _phrases(
 ) | {","}
 """What may stand behind a command and means nothing for it."""
 
-ASKING = frozenset(["ask", "tell", "instruct", "order", "assign", "request", "task", "command"])
+ASKING = _words("ask tell instruct order assign request task command")
 """Verbs behind which an agent must come, known or not, where "to" follows."""
 
-INTRODUCING = ASKING | frozenset(
-    [
-        "have",
-        "let",
-        "get",
-        "make",
-        "want",
-        "need",
-        "use",
-        "send",
-        "run",
-        "launch",
-        "start",
-        "spawn",
-        "give",
-        "delegate",
-        "to",
-    ]
-)
+INTRODUCING = ASKING | _words("have let get make want need use send run launch start spawn give delegate to")
 """Verbs behind which an agent may come: "have claude review"."""
 
 LINKS = _phrases(
@@ -188,79 +147,48 @@ LINKS = _phrases(
 )
 """What joins an agent to its task."""
 
-IN = frozenset(["in", "inside", "within"])
+IN = _words("in inside within")
 """What leads to the place of the work: "in my-app"; cut from the prompt together with the project."""
 
 IN_OR_OF = IN | {"of"}
 
-NEAR_PLACES = frozenset(["to", "for", "from", "on", "at", "into", "of", "onto", "about", "against"])
+NEAR_PLACES = _words("to for from on at into of onto about against")
 """What may lead to a project by the way: "add a page to my-app". It stays in the prompt."""
 
-AT_THE_START = IN | frozenset(["for", "on", "at"])
+AT_THE_START = IN | _words("for on at")
 """What leads to a project before the task: "on my-app: ..."."""
 
-UNDER = IN | frozenset(["under", "below"])
+UNDER = IN | _words("under below")
 """What leads to a path that the work keeps to."""
 
-AROUND = UNDER | frozenset(["of", "on", "at", "for", "from"])
+AROUND = UNDER | _words("of on at for from")
 """What leads to a path where the work only reads."""
 
-WITH = frozenset(["with", "using", "via", "by", "through"])
+WITH = _words("with using via by through")
 """What leads to an agent or a model."""
 
-WITH_MODEL = frozenset(["with", "using", "via", "on"])
+WITH_MODEL = _words("with using via on")
 
 MODEL_WORDS = frozenset(("model", "--model"))
-ARTICLES = frozenset(["the", "a", "an", "my", "our", "this", "that", "its", "your", "some", "all"])
-PLACES = frozenset(["project", "repo", "repository", "codebase", "workspace"])
+ARTICLES = _words("the a an my our this that its your some all")
+PLACES = _words("project repo repository codebase workspace")
 """Words that say that the name beside them is a project's."""
 
-PATH_WORDS = frozenset(["file", "folder", "directory", "dir", "module", "package", "path"])
+PATH_WORDS = _words("file folder directory dir module package path")
 
 SAYS_NOTHING = (
-    ARTICLES
-    | PLACES
-    | PATH_WORDS
-    | NEAR_PLACES
-    | IN
-    | frozenset(["code", "whole", "entire", "everything", "it", "source", "complete"])
+    ARTICLES | PLACES | PATH_WORDS | NEAR_PLACES | IN | _words("code whole entire everything it source complete")
 )
 """Words around a scope or a project that add nothing to "review"."""
 
 CONTINUES = (
     IN
     | WITH
-    | frozenset(
-        [
-            "for",
-            "on",
-            "to",
-            "and",
-            "so",
-            "because",
-            "but",
-            "that",
-            "where",
-            "which",
-            "when",
-            "if",
-            "as",
-            "please",
-            "thanks",
-            "before",
-            "after",
-            "without",
-            "under",
-            "about",
-            "then",
-            "including",
-            "especially",
-            "focusing",
-            "or",
-            "while",
-            "until",
-            "since",
-        ]
+    | _words(
+        """
+        for on to and so because but that where which when if as please thanks before after without under
+        about then including especially focusing or while until since
+    """
     )
 )
 """What may come behind a phrase that is whole: here "in shop" is a place, and in "in shop windows" it is not."""
@@ -284,540 +212,42 @@ AGENT_SYNONYMS: dict[str, tuple[str, ...]] = {
     "demo": ("demo agent", "the demo agent"),
 }
 
-_COMMON = frozenset(
-    [
-        "able",
-        "above",
-        "access",
-        "account",
-        "action",
-        "actions",
-        "admin",
-        "again",
-        "agent",
-        "agents",
-        "alert",
-        "alias",
-        "all",
-        "also",
-        "always",
-        "any",
-        "anything",
-        "api",
-        "app",
-        "apps",
-        "area",
-        "array",
-        "auth",
-        "back",
-        "backend",
-        "background",
-        "bar",
-        "base",
-        "bash",
-        "basis",
-        "batch",
-        "because",
-        "best",
-        "better",
-        "big",
-        "blog",
-        "body",
-        "bold",
-        "book",
-        "border",
-        "both",
-        "bottom",
-        "box",
-        "branch",
-        "browser",
-        "buffer",
-        "bug",
-        "bugs",
-        "bundle",
-        "button",
-        "buttons",
-        "byte",
-        "bytes",
-        "call",
-        "calls",
-        "card",
-        "cards",
-        "cart",
-        "case",
-        "cases",
-        "cell",
-        "chat",
-        "check",
-        "class",
-        "classes",
-        "client",
-        "cloud",
-        "code",
-        "coded",
-        "coder",
-        "codec",
-        "codes",
-        "coding",
-        "color",
-        "colour",
-        "column",
-        "command",
-        "commands",
-        "commit",
-        "common",
-        "component",
-        "config",
-        "console",
-        "const",
-        "content",
-        "context",
-        "cookie",
-        "cookies",
-        "copy",
-        "core",
-        "count",
-        "course",
-        "css",
-        "curl",
-        "current",
-        "cursors",
-        "cycle",
-        "dark",
-        "data",
-        "database",
-        "date",
-        "day",
-        "dead",
-        "debug",
-        "default",
-        "delay",
-        "demand",
-        "demos",
-        "depth",
-        "detail",
-        "details",
-        "detail",
-        "dialog",
-        "diff",
-        "dir",
-        "disk",
-        "doc",
-        "docs",
-        "dom",
-        "done",
-        "door",
-        "down",
-        "draft",
-        "each",
-        "edge",
-        "editor",
-        "email",
-        "empty",
-        "end",
-        "engine",
-        "entry",
-        "env",
-        "error",
-        "errors",
-        "event",
-        "events",
-        "every",
-        "example",
-        "export",
-        "extra",
-        "face",
-        "fact",
-        "fail",
-        "failure",
-        "false",
-        "fast",
-        "feature",
-        "features",
-        "field",
-        "fields",
-        "file",
-        "files",
-        "filter",
-        "final",
-        "flag",
-        "flags",
-        "flow",
-        "focus",
-        "folder",
-        "font",
-        "footer",
-        "form",
-        "forms",
-        "frame",
-        "free",
-        "front",
-        "full",
-        "function",
-        "functions",
-        "general",
-        "global",
-        "good",
-        "grid",
-        "group",
-        "handler",
-        "hash",
-        "head",
-        "header",
-        "headers",
-        "height",
-        "help",
-        "here",
-        "hidden",
-        "history",
-        "home",
-        "hook",
-        "hooks",
-        "host",
-        "hour",
-        "html",
-        "icon",
-        "icons",
-        "idea",
-        "image",
-        "images",
-        "import",
-        "index",
-        "info",
-        "inner",
-        "input",
-        "inputs",
-        "insert",
-        "inside",
-        "inspect",
-        "issue",
-        "item",
-        "items",
-        "job",
-        "jobs",
-        "json",
-        "key",
-        "keys",
-        "kind",
-        "label",
-        "language",
-        "large",
-        "last",
-        "layer",
-        "layout",
-        "lead",
-        "leak",
-        "left",
-        "legal",
-        "length",
-        "less",
-        "level",
-        "library",
-        "light",
-        "like",
-        "limit",
-        "line",
-        "lines",
-        "link",
-        "links",
-        "linux",
-        "list",
-        "lists",
-        "live",
-        "local",
-        "lock",
-        "logic",
-        "login",
-        "long",
-        "loop",
-        "loops",
-        "lot",
-        "main",
-        "map",
-        "mark",
-        "mask",
-        "master",
-        "match",
-        "memory",
-        "menu",
-        "merge",
-        "message",
-        "messages",
-        "meta",
-        "method",
-        "mobile",
-        "modal",
-        "mode",
-        "models",
-        "module",
-        "modules",
-        "monday",
-        "month",
-        "more",
-        "most",
-        "mouse",
-        "name",
-        "names",
-        "native",
-        "nav",
-        "near",
-        "network",
-        "new",
-        "next",
-        "nice",
-        "node",
-        "nodes",
-        "note",
-        "notes",
-        "null",
-        "number",
-        "object",
-        "old",
-        "online",
-        "only",
-        "open",
-        "option",
-        "options",
-        "order",
-        "other",
-        "outer",
-        "output",
-        "page",
-        "pages",
-        "panel",
-        "parallel",
-        "parent",
-        "parser",
-        "part",
-        "parts",
-        "pass",
-        "password",
-        "past",
-        "path",
-        "paths",
-        "people",
-        "phase",
-        "phone",
-        "picture",
-        "place",
-        "plain",
-        "plan",
-        "play",
-        "plus",
-        "point",
-        "policy",
-        "poll",
-        "pool",
-        "popup",
-        "port",
-        "post",
-        "power",
-        "price",
-        "prices",
-        "print",
-        "private",
-        "process",
-        "prod",
-        "product",
-        "production",
-        "profile",
-        "program",
-        "progress",
-        "prod",
-        "prompt",
-        "props",
-        "proxy",
-        "public",
-        "pull",
-        "push",
-        "python",
-        "query",
-        "queue",
-        "quick",
-        "race",
-        "random",
-        "range",
-        "rate",
-        "read",
-        "reader",
-        "real",
-        "record",
-        "red",
-        "ref",
-        "release",
-        "remote",
-        "render",
-        "report",
-        "request",
-        "requests",
-        "reset",
-        "response",
-        "rest",
-        "result",
-        "results",
-        "retry",
-        "right",
-        "role",
-        "root",
-        "round",
-        "route",
-        "router",
-        "routes",
-        "row",
-        "rows",
-        "rule",
-        "rules",
-        "runtime",
-        "rust",
-        "safe",
-        "same",
-        "sample",
-        "scale",
-        "schema",
-        "scope",
-        "screen",
-        "script",
-        "scripts",
-        "scroll",
-        "search",
-        "second",
-        "section",
-        "security",
-        "select",
-        "self",
-        "server",
-        "servers",
-        "service",
-        "services",
-        "session",
-        "set",
-        "settings",
-        "setup",
-        "shape",
-        "share",
-        "shell",
-        "ship",
-        "shop",
-        "shops",
-        "short",
-        "shot",
-        "show",
-        "side",
-        "sidebar",
-        "simple",
-        "site",
-        "size",
-        "slot",
-        "slow",
-        "small",
-        "snap",
-        "socket",
-        "some",
-        "something",
-        "sort",
-        "source",
-        "space",
-        "spec",
-        "speed",
-        "split",
-        "stack",
-        "staging",
-        "stale",
-        "start",
-        "state",
-        "states",
-        "static",
-        "status",
-        "step",
-        "steps",
-        "stock",
-        "stop",
-        "storage",
-        "store",
-        "stores",
-        "stream",
-        "string",
-        "strings",
-        "strict",
-        "struct",
-        "stub",
-        "style",
-        "styles",
-        "suite",
-        "sync",
-        "syntax",
-        "system",
-        "tab",
-        "table",
-        "tables",
-        "tag",
-        "tags",
-        "target",
-        "task",
-        "tasks",
-        "template",
-        "term",
-        "terminal",
-        "test",
-        "tests",
-        "text",
-        "theme",
-        "there",
-        "thing",
-        "things",
-        "thread",
-        "time",
-        "times",
-        "title",
-        "toggle",
-        "token",
-        "tokens",
-        "tool",
-        "tools",
-        "top",
-        "total",
-        "trace",
-        "track",
-        "tree",
-        "true",
-        "type",
-        "types",
-        "unit",
-        "update",
-        "upload",
-        "url",
-        "user",
-        "users",
-        "utils",
-        "value",
-        "values",
-        "version",
-        "versions",
-        "view",
-        "views",
-        "wait",
-        "warn",
-        "warning",
-        "watch",
-        "way",
-        "web",
-        "week",
-        "weight",
-        "wide",
-        "width",
-        "window",
-        "windows",
-        "word",
-        "words",
-        "work",
-        "worker",
-        "world",
-        "wrap",
-        "write",
-        "year",
-        "zero",
-        "zone",
-    ]
+_COMMON = _words(
+    """
+        able above access account action actions admin again agent agents alert alias all also always any
+        anything api app apps area array auth back backend background bar base bash basis batch because best
+        better big blog body bold book border both bottom box branch browser buffer bug bugs bundle button
+        buttons byte bytes call calls card cards cart case cases cell chat check class classes client cloud
+        code coded coder codec codes coding color colour column command commands commit common component
+        config console const content context cookie cookies copy core count course css curl current cursors
+        cycle dark data database date day dead debug default delay demand demos depth detail details detail
+        dialog diff dir disk doc docs dom done door down draft each edge editor email empty end engine entry
+        env error errors event events every example export extra face fact fail failure false fast feature
+        features field fields file files filter final flag flags flow focus folder font footer form forms
+        frame free front full function functions general global good grid group handler hash head header
+        headers height help here hidden history home hook hooks host hour html icon icons idea image images
+        import index info inner input inputs insert inside inspect issue item items job jobs json key keys
+        kind label language large last layer layout lead leak left legal length less level library light like
+        limit line lines link links linux list lists live local lock logic login long loop loops lot main map
+        mark mask master match memory menu merge message messages meta method mobile modal mode models module
+        modules monday month more most mouse name names native nav near network new next nice node nodes note
+        notes null number object old online only open option options order other outer output page pages panel
+        parallel parent parser part parts pass password past path paths people phase phone picture place plain
+        plan play plus point policy poll pool popup port post power price prices print private process prod
+        product production profile program progress prod prompt props proxy public pull push python query
+        queue quick race random range rate read reader real record red ref release remote render report
+        request requests reset response rest result results retry right role root round route router routes
+        row rows rule rules runtime rust safe same sample scale schema scope screen script scripts scroll
+        search second section security select self server servers service services session set settings setup
+        shape share shell ship shop shops short shot show side sidebar simple site size slot slow small snap
+        socket some something sort source space spec speed split stack staging stale start state states static
+        status step steps stock stop storage store stores stream string strings strict struct stub style
+        styles suite sync syntax system tab table tables tag tags target task tasks template term terminal
+        test tests text theme there thing things thread time times title toggle token tokens tool tools top
+        total trace track tree true type types unit update upload url user users utils value values version
+        versions view views wait warn warning watch way web week weight wide width window windows word words
+        work worker world wrap write year zero zone
+    """
 )
 
 PLAIN_WORDS = frozenset(
@@ -830,3 +260,6 @@ PLAIN_WORDS = frozenset(
     for word in phrase.split()
 )  # fmt: skip
 """Words that mean themselves: none of them is somebody's typing mistake in a name."""
+
+NOBODY = PLAIN_WORDS | _words("me us you them him her someone somebody anyone one") | {""}
+"""Words that are nobody's name: "ask someone to" leaves the agent open."""

@@ -75,6 +75,7 @@ class Limits(BaseModel):
     resume_after_usage_limit: bool = Field(
         False, description="Let a session that ran into a usage limit go on by itself when the limit ends."
     )
+    trash_days: float = Field(14, ge=0, description="How many days a deleted session can be restored at least.")
 
 
 class UserConfig(BaseModel):

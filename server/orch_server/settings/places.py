@@ -4,20 +4,24 @@ import hashlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 LONGEST_SOCKET = 100
 """Bytes of a socket's path that every platform takes."""
 
 
-@dataclass(frozen=True, slots=True)
 class Places:
-    """The directories and files of one orch home. Paths are absolute."""
+    """The directories and files of one orch home. Paths are absolute.
 
-    home: str
-    config_file: str
-    socket_dir: str
-    socket: str
+    No dataclass: the import of `dataclasses` alone is a third of what the bridge needs to start.
+    """
+
+    __slots__ = ("config_file", "home", "socket", "socket_dir")
+
+    def __init__(self, home: str, config_file: str, socket_dir: str, socket: str) -> None:
+        self.home = home
+        self.config_file = config_file
+        self.socket_dir = socket_dir
+        self.socket = socket
 
     @property
     def lock(self) -> str:

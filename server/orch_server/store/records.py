@@ -22,6 +22,8 @@ class SessionRecord(Session):
     resumes_at: str | None = Field(default=None, description="When the usage limit ends that it ran into.")
     kept_seq: int = Field(default=0, description="Up to this event the conversation is in artifacts and search.")
     unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
+    trash: dict[str, Any] | None = Field(default=None, description="What restoring a deleted session takes.")
+    purged_at: str | None = Field(default=None, description="Since when only numbers and ids are left of it.")
 
     def wire_bytes(self) -> bytes:
         """Return the session as it travels."""

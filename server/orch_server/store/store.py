@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Integer, Select, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from orch_server.domain.artifact import Artifact
+from orch_server.domain.command import Command
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.domain.project import Project
@@ -37,6 +38,9 @@ ANNOUNCE_SECONDS = 0.5
 _CACHED_SESSIONS = 2_000
 _MOST_IN_ONE_COMMIT = 256
 EVENT_PAGE_BYTES = 8 * 1024 * 1024
+_INSERT_EVENTS = (
+    "INSERT INTO events (seq, type, at, project_id, session_id, run_id, turn, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 def now() -> str:
@@ -119,9 +123,10 @@ class Store:
         before: int | None = None,
         limit: int = 100,
     ) -> tuple[list[SessionRecord], int | None]:
-        """Return sessions, newest first, and the cursor of the next page (None at the end)."""
+        """Return sessions that are not purged, newest first, and the cursor of the next page (None at the end)."""
         columns = tables.sessions.c
-        statement = select(columns.number, columns.id).order_by(columns.number.desc()).limit(limit + 1)
+        statement = select(columns.number, columns.id).where(columns.purged_at.is_(None))
+        statement = statement.order_by(columns.number.desc()).limit(limit + 1)
         if project_id is not None:
             statement = statement.where(columns.project_id == project_id)
         if agent is not None:
@@ -139,7 +144,9 @@ class Store:
 
     def count_by_state(self) -> dict[str, int]:
         """Return how many sessions there are in each state."""
-        rows = self._reader.exec_driver_sql("SELECT state, count(*) FROM sessions GROUP BY state").all()
+        rows = self._reader.exec_driver_sql(
+            "SELECT state, count(*) FROM sessions WHERE purged_at IS NULL GROUP BY state"
+        ).all()
         return {row[0]: row[1] for row in rows}
 
     def project(self, reference: str) -> Project | None:
@@ -175,6 +182,23 @@ class Store:
         columns = tables.intents.c
         rows = self._reader.execute(select(columns.id, columns.kind, columns.session_id, columns.data))
         return [Intent(*row) for row in rows]
+
+    def command(self, command_id: str) -> Command | None:
+        """Return a command by its id."""
+        row = self._reader.execute(select(tables.commands).where(tables.commands.c.id == command_id)).mappings().first()
+        return Command.model_validate(dict(row)) if row else None
+
+    def commands(self, *, project_id: str | None, before: int | None, limit: int) -> tuple[list[Command], int | None]:
+        """Return commands, newest first, and the cursor of the next page (None at the end)."""
+        number = literal_column("rowid", Integer)  # the order of insertion; the table has no number of its own
+        statement = select(tables.commands, number.label("number")).order_by(number.desc()).limit(limit + 1)
+        if project_id is not None:
+            statement = statement.where(tables.commands.c.project_id == project_id)
+        if before is not None:
+            statement = statement.where(number < before)
+        rows = self._reader.execute(statement).mappings().all()
+        found = [Command.model_validate(dict(row)) for row in rows[:limit]]
+        return found, rows[limit - 1]["number"] if len(rows) > limit else None
 
     def artifact(self, artifact_id: str) -> Artifact | None:
         """Return an artifact by its id."""
@@ -301,7 +325,7 @@ class Store:
         return await asyncio.to_thread(run)
 
     def _projects(self, statement: Select[Any]) -> list[Project]:
-        counted = "SELECT project_id, count(*) FROM sessions GROUP BY project_id"
+        counted = "SELECT project_id, count(*) FROM sessions WHERE purged_at IS NULL GROUP BY project_id"
         rows = self._reader.execute(statement).mappings().all()
         counts = {row[0]: row[1] for row in self._reader.exec_driver_sql(counted)} if rows else {}
         return [Project.model_validate({**row, "session_count": counts.get(row["id"], 0)}) for row in rows]
@@ -357,6 +381,7 @@ class Store:
     def _commit(self, connection: Connection, batch: list[_Unit]) -> None:
         outcomes: list[tuple[_Unit, Any, BaseException | None]] = []
         events: list[StoredEvent] = []
+        rows: list[tuple[Any, ...]] = []
         saved: dict[str, SessionRecord] = {}
         unannounced: set[str] = set()
         next_seq = self.last_seq + 1
@@ -388,10 +413,13 @@ class Store:
                 else:
                     outcomes.append((unit, result, None))
                     events.extend(transaction.events)
+                    rows.extend(transaction.rows)
                     saved.update(transaction.saved)
                     unannounced |= transaction.unannounced
                     next_seq = transaction.next_seq
                 execute("RELEASE unit")
+            if rows:
+                driver(connection).executemany(_INSERT_EVENTS, rows)
             execute("COMMIT")
         except Exception as error:
             log.exception("A commit of %d units failed", len(batch))

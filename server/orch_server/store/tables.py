@@ -99,6 +99,8 @@ sessions = Table(
     Column("resumes_at", String),
     Column("kept_seq", Integer, nullable=False),
     Column("unannounced", JSON, nullable=False),
+    Column("trash", JSON),
+    Column("purged_at", String),
     Index(None, "project_id", "number"),
     Index(None, "state", "number"),
     Index(None, "reason"),

@@ -53,7 +53,8 @@ class Transaction:
         self._database_id = database_id
         self._committed = committed
         self._may_announce = may_announce
-        self._rows: list[tuple[Any, ...]] = []
+        self.rows: list[tuple[Any, ...]] = []
+        """The events as rows of their table."""
         self._drafts: dict[str, tuple[SessionRecord, SessionRecord]] = {}
         self._told: dict[str, SessionRecord] = {}
 
@@ -74,7 +75,7 @@ class Transaction:
         seq = self.next_seq
         self.next_seq += 1
         payload = data.json_bytes()
-        self._rows.append((seq, data.type, self.now, project_id, session_id, run_id, turn, payload))
+        self.rows.append((seq, data.type, self.now, project_id, session_id, run_id, turn, payload))
         json = event_json(seq, data.type, self.now, project_id, session_id, run_id, turn, payload, self._database_id)
         self.events.append(StoredEvent(seq, data.type, project_id, session_id, json))
 
@@ -156,12 +157,21 @@ class Transaction:
         self.connection.execute(insert(tables.projects), values)
 
     def remove_project(self, project_id: str) -> None:
-        """Forget a project that has no sessions."""
+        """Forget a project whose sessions are all purged, with what is left of them; their events stay."""
+        sessions = select(tables.sessions.c.id).where(tables.sessions.c.project_id == project_id)
+        runs = select(tables.runs.c.id).where(tables.runs.c.session_id.in_(sessions))
+        self.connection.execute(delete(tables.outbox).where(tables.outbox.c.run_id.in_(runs)))
+        for table in (tables.runs, tables.artifacts, tables.intents):
+            self.connection.execute(delete(table).where(table.c.session_id.in_(sessions)))
+        for table in (tables.sessions, tables.commands):
+            self.connection.execute(delete(table).where(table.c.project_id == project_id))
         self.connection.execute(delete(tables.projects).where(tables.projects.c.id == project_id))
 
     def count_sessions(self, project_id: str) -> int:
-        """Return how many sessions a project has, whatever their state."""
-        statement = select(func.count()).select_from(tables.sessions).where(tables.sessions.c.project_id == project_id)
+        """Return how many sessions a project has, whatever their state; what was purged is none any more."""
+        columns = tables.sessions.c
+        statement = select(func.count()).select_from(tables.sessions)
+        statement = statement.where(columns.project_id == project_id, columns.purged_at.is_(None))
         return self.connection.execute(statement).scalar_one()
 
     def add_command(self, command: Command) -> None:
@@ -272,12 +282,43 @@ class Transaction:
             (text, session.id, seq, kind, at, session.project_id, session.agent),
         )
 
+    # -- a session's content ------------------------------------------------------------------------------------
+
+    def empty(self, session: SessionRecord) -> None:
+        """Drop what a session was about, here and in its events. Numbers, types and ids stay."""
+        session.title = session.prompt = session.message = ""
+        session.scope_path = session.agent_session_id = session.base_ref = None
+        session.queued, session.input_requests, session.turn_trees = [], [], []
+        session.worktree = session.worktree_path = session.trash = None
+        session.purged_at = self.now
+        run = self.connection.exec_driver_sql
+        run("UPDATE events SET data = ? WHERE session_id = ?", (b"{}", session.id))
+        run("UPDATE commands SET prompt = '', text = NULL, scope_path = NULL WHERE session_id = ?", (session.id,))
+        run("UPDATE runs SET adapter_state = '{}' WHERE session_id = ?", (session.id,))
+        run("DELETE FROM artifacts WHERE session_id = ?", (session.id,))
+        run("DELETE FROM search WHERE session_id = ?", (session.id,))
+        # A kept reply holds the session as it was. A request that is repeated after this is told how it is now;
+        # a delete, whose reply is no session, is simply answered anew.
+        mine = (session.id, f'"id":"{session.id}"'.encode())
+        run(
+            "DELETE FROM request_keys WHERE method = 'orch/session/delete' AND (session_id = ? OR instr(reply, ?) > 0)",
+            mine,
+        )
+        run(
+            "UPDATE request_keys SET reply = NULL, session_id = ? WHERE session_id = ? OR instr(reply, ?) > 0",
+            (session.id, *mine),
+        )
+
     # -- intents, keys, facts -----------------------------------------------------------------------------------
 
     def intend(self, intent: Intent) -> None:
         """Record what is about to be done to the world."""
         values = {"id": intent.id, "kind": intent.kind, "session_id": intent.session_id, "data": intent.data}
         self.connection.execute(insert(tables.intents), {**values, "created_at": self.now})
+
+    def advance(self, intent_id: str, data: dict[str, Any]) -> None:
+        """Record how far an intent has come."""
+        self.connection.execute(update(tables.intents).where(tables.intents.c.id == intent_id).values(data=data))
 
     def fulfil(self, intent_id: str) -> None:
         """Drop an intent: it is done, or undone."""
@@ -312,15 +353,9 @@ class Transaction:
     # -- the end ------------------------------------------------------------------------------------------------
 
     def seal(self) -> None:
-        """Write the drafts and the events. Called by the store, once."""
+        """Write the drafts. Called by the store, once; it writes the events of all units of a commit together."""
         for session_id, (before, draft) in self._drafts.items():
             self._save(session_id, before, draft)
-        if self._rows:
-            driver(self.connection).executemany(
-                "INSERT INTO events (seq, type, at, project_id, session_id, run_id, turn, data)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                self._rows,
-            )
 
     def _save(self, session_id: str, before: SessionRecord, draft: SessionRecord) -> None:
         if session_id not in self._told and draft.__dict__ == before.__dict__:  # as after most lines of an agent

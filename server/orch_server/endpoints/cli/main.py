@@ -61,7 +61,22 @@ def verb(group: click.Group, name: str | None = None, **settings: Any) -> Callab
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     # Importing them registers their verbs.
-    from orch_server.endpoints.cli import agents, demo, events, hub, projects, reading, sessions, work  # noqa: F401 - verbs register
+    from orch_server.endpoints.cli import (  # noqa: F401 - verbs register
+        agents,
+        cleanup,
+        commands,
+        dashboard,
+        demo,
+        doctor,
+        events,
+        home,
+        hub,
+        projects,
+        reading,
+        replay,
+        sessions,
+        work,
+    )
 
     try:
         result = orch.main(list(arguments), prog_name="orch", standalone_mode=False)

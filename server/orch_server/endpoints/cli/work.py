@@ -2,20 +2,18 @@
 
 import os
 import sys
-import time
 from typing import Any
 
 import click
 
-from orch_server.domain.readable import event_line, is_empty
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
-from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, WAITING, orch, verb
+from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
 from orch_server.endpoints.cli.sessions import sessions, show_request, show_session
+from orch_server.endpoints.cli.watching import OUTCOMES, see_through, watch
 
 _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
-_OUTCOMES = {"completed": DONE, "failed": FAILED, "stopped": FAILED, "waiting_for_user": WAITING}
 
 
 @verb(orch)
@@ -72,20 +70,10 @@ def send(
         policy=policy,
         title=title,
     )
-    if not wait_ and not follow:
-        if as_json:
-            show.as_json(session)
-        else:
-            show.line(f"{session['id']}  {agent} {action} in {session['projectSlug']}: {session['title']}")
-        return DONE
-    if not as_json:
-        show.line(f"{session['id']}  {agent} {action} in {session['projectSlug']}: {session['title']}")
-    session = _watch(client, [session["id"]], "done", None, events=follow, as_json=as_json)[0]
+    session = see_through(client, session, wait=wait_, follow=follow, as_json=as_json)
     if as_json:
         show.as_json(session)
-    else:
-        show_session(session, as_json)
-    return _OUTCOMES[session["state"]]
+    return OUTCOMES.get(session["state"], DONE)
 
 
 @verb(orch)
@@ -159,7 +147,7 @@ def resume(client: Client, session: str, text: str | None, as_json: bool) -> Non
 def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: float | None, as_json: bool) -> int:
     """Wait for sessions: until all are done or wait for you, until one waits, or until anything changes."""
     try:
-        sessions = _watch(client, list(session_ids), until, timeout, events=False, as_json=as_json)
+        sessions = watch(client, list(session_ids), until, timeout, events=False, as_json=as_json)
     except TimeoutError:
         show.note("orch: timed out.")
         return TIMED_OUT
@@ -168,7 +156,7 @@ def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: floa
             show.as_json(session)
         else:
             show.line(f"{session['id']}  {show.state(session)}")
-    return max(_OUTCOMES.get(session["state"], DONE) for session in sessions)
+    return max(OUTCOMES.get(session["state"], DONE) for session in sessions)
 
 
 @verb(orch)
@@ -187,7 +175,7 @@ def logs(client: Client, session: str, follow: bool, lines: int, as_json: bool) 
         show.line(text)
     for event in coming or ():
         if event["type"] == "session.state_changed":
-            if event["data"]["to"] in _OUTCOMES and event["data"]["to"] != "waiting_for_user":
+            if event["data"]["to"] in OUTCOMES and event["data"]["to"] != "waiting_for_user":
                 return
         elif as_json:
             show.as_json(event)
@@ -236,41 +224,6 @@ def open_(client: Client, session: str, as_json: bool) -> int:
     else:
         show.line(found["worktreePath"])
     return DONE
-
-
-def _watch(
-    client: Client, references: list[str], until: str, timeout: float | None, *, events: bool, as_json: bool
-) -> list[dict[str, Any]]:
-    """Return the sessions once what is waited for has come."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    ids = [client.call("orch/session/get", session=reference)["id"] for reference in references]
-    only = ids[0] if len(ids) == 1 else None
-    kinds = None if events or until == "change" else ["session.*"]
-    # Subscribed before the sessions are looked at, so that nothing is missed in between.
-    stream = client.follow(0 if events else None, deadline=deadline, session=only, types=kinds)
-    sessions = {name: client.call("orch/session/get", session=name) for name in ids}
-    before = {name: session["version"] for name, session in sessions.items()}
-    while not _come(sessions, until, before):
-        event = next(stream)
-        name = event["sessionId"]
-        if name not in sessions:
-            continue
-        if events and as_json:
-            show.as_json(event)
-        elif events and not is_empty(event):
-            show.line(event_line(event))
-        if event["type"].startswith("session."):
-            sessions[name] = client.call("orch/session/get", session=name)
-    return [sessions[name] for name in ids]
-
-
-def _come(sessions: dict[str, dict[str, Any]], until: str, before: dict[str, int]) -> bool:
-    states = [session["state"] for session in sessions.values()]
-    if until == "change":
-        return any(session["version"] != before[name] for name, session in sessions.items())
-    if until == "waiting":
-        return any(state not in {"created", "running"} for state in states)
-    return all(state not in {"created", "running"} for state in states)
 
 
 def _is_path(client: Client, project: str, word: str) -> bool:

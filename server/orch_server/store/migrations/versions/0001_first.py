@@ -116,6 +116,8 @@ def upgrade() -> None:
         sa.Column("resumes_at", sa.String(), nullable=True),
         sa.Column("kept_seq", sa.Integer(), nullable=False),
         sa.Column("unannounced", sa.JSON(), nullable=False),
+        sa.Column("trash", sa.JSON(), nullable=True),
+        sa.Column("purged_at", sa.String(), nullable=True),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_sessions_project_id_projects")),
         sa.PrimaryKeyConstraint("number", name=op.f("pk_sessions")),
         sa.UniqueConstraint("id", name=op.f("uq_sessions_id")),

@@ -1,0 +1,155 @@
+"""The hub's insides without a hub: a store, git, runs and the demo agent, opened and left as a hub does."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from orch_server.agents.catalog import build_catalog
+from orch_server.domain.session import LIVE, Action, State
+from orch_server.git.command import find_git
+from orch_server.runtime.follow import Follower
+from orch_server.runtime.runs import Runs
+from orch_server.services import cleanup, projects, sessions
+from orch_server.services.context import Caller, Context
+from orch_server.services.feed import Feed
+from orch_server.services.governor import Governor
+from orch_server.settings.options import Limits, Settings
+from orch_server.settings.places import Places
+from orch_server.store.records import SessionRecord
+from orch_server.store.schema import open_engine
+from orch_server.store.store import Store, now
+from tests.repositories import ScratchRepository, hermetic_environment, make_repository
+from tests.waiting import wait_until_async
+
+FILES: dict[str, str | bytes] = {
+    "README.md": "# Project\n",
+    "src/main.py": "print('hello')\n" * 20,
+    "data/é.txt": "unicode\r\nwith two kinds\nof line ends\r\n",
+    ".gitignore": "ignored/\n*.log\n",
+}
+
+
+class World:
+    """One orch home with one project. `open` and `close` are a hub's start and end; what lasts is on the disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.home = root / "orch"
+        self.home.mkdir(parents=True)
+        self.scratch: ScratchRepository = make_repository(root / "my prøject", FILES, home=root / "home")
+        shutil.copyfile(_migrated(), self.home / "orchestrator.db")
+        self.places = Places(
+            str(self.home), str(root / "config.toml"), str(self.home / "run"), str(self.home / "run" / "hub.sock")
+        )
+        self.caller = Caller(hermetic_environment(root / "home"))
+        self.context: Context = None  # type: ignore[assignment]
+
+    async def open(self, **limits: float) -> Context:
+        """Start as a hub does, and settle what the last one left."""
+        feed = Feed()
+        store = Store(str(self.home / "orchestrator.db"), feed.publish)
+        feed.last_seq = store.last_seq
+        epoch = int(store.fact("epoch") or 0) + 1
+        await store.write(lambda transaction: transaction.set_fact("epoch", str(epoch)))
+        chosen = Limits.model_validate({"start_free_bytes": 0, "idle_seconds": 0, **limits})
+        self.context = Context(
+            places=self.places,
+            settings=Settings(_env_file=None),
+            limits=chosen,
+            store=store,
+            feed=feed,
+            git=find_git(self.caller.environment),
+            runs=Runs(self.places.runs, epoch=epoch),
+            governor=Governor(chosen),
+            follower=Follower(asyncio.get_running_loop()),
+            adapters=build_catalog({}, python=sys.executable, demo_state=str(self.home / "demo")),
+            started_at=now(),
+            leave=lambda: None,
+        )
+        await cleanup.recover(self.context)
+        if not store.projects():
+            await projects.add(self.context, str(self.scratch.path), "project", None)
+        return self.context
+
+    async def close(self) -> None:
+        """End every agent, then the hub."""
+        for session_id in list(self.context.live):
+            await sessions.stop(self.context, session_id)
+        await self.settle()
+        await self.leave()
+
+    async def leave(self) -> None:
+        """End as a hub that is killed does: whatever is under way stays so."""
+        for task in list(self.context.tasks):
+            task.cancel()
+        await asyncio.gather(*self.context.tasks, return_exceptions=True)
+        for live in list(self.context.live.values()):
+            live.detach()
+        self.context.follower.close()
+        await self.context.store.close()
+        self.context.git.close()
+
+    async def settle(self) -> None:
+        """Wait until nothing is under way in the background."""
+        while self.context.tasks:
+            await asyncio.gather(*self.context.tasks, return_exceptions=True)
+
+    async def work(self, prompt: str = "[[say done]]", action: Action = Action.IMPLEMENT) -> SessionRecord:
+        """Send the demo agent to work, and return the session when its turn is over or it hangs."""
+        started = await sessions.start(
+            self.context, self.caller, agent="demo", action=action, project="project", prompt=prompt
+        )
+        hangs = "[[hang]]" in prompt
+        await wait_until_async(
+            lambda: self.session(started.id).state not in ({State.CREATED} if hangs else {State.CREATED, *LIVE})
+        )
+        if not hangs:
+            await wait_until_async(lambda: started.id not in self.context.live)
+            await self.settle()
+        return self.session(started.id)
+
+    def session(self, session_id: str) -> SessionRecord:
+        """Return a session as committed."""
+        found = self.context.store.session(session_id)
+        assert found is not None
+        return found
+
+
+def tree_of(top: Path) -> dict[bytes, tuple[object, ...]]:
+    """Return all there is below a directory: kind, mode and content of every entry, by its path."""
+    return dict(_entries(os.fsencode(top), b""))
+
+
+def _entries(top: bytes, path: bytes) -> Iterator[tuple[bytes, tuple[object, ...]]]:
+    full = os.path.join(top, path) if path else top
+    found = os.lstat(full)
+    if os.path.islink(full):
+        yield path, ("link", os.readlink(full))
+    elif os.path.isdir(full):
+        yield path, ("directory", found.st_mode)
+        for name in os.listdir(full):
+            yield from _entries(top, os.path.join(path, name))
+    elif os.path.isfile(full):
+        with open(full, "rb") as file:
+            yield path, ("file", found.st_mode, file.read())
+    else:
+        yield path, ("special", found.st_mode)
+
+
+_template: list[str] = []
+
+
+def _migrated() -> str:
+    """Return an empty database of the present schema, made once: migrating takes longer than most tests."""
+    if not _template:
+        path = os.path.join(tempfile.mkdtemp(prefix="orch-template-"), "empty.db")
+        engine = open_engine(path)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+        _template.append(path)
+    return _template[0]
