@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from orch_server.agents import demo_agent
 from orch_server.domain.events import EVENT_TYPES
+from orch_server.domain.session import TRANSITIONS, State
 from orch_server.endpoints.cli import main as cli
 from orch_server.protocol.reference import protocol_reference
 from orch_server.settings.options import AgentTable, Limits, Settings
@@ -143,12 +144,47 @@ def event_taxonomy() -> str:
     return "\n".join(lines) + "\n"
 
 
+LIFECYCLE = """\
+# The life of a session
+
+A session is in one of eight states. The table of transitions in `domain/session.py` is the whole of the rules, and
+this diagram is drawn from it: whatever is not drawn is refused with `illegalTransition`.
+
+```mermaid
+stateDiagram-v2
+    [*] --> {first}
+{arrows}
+```
+
+* `created`: recorded; its worktree is being made, or it waits for a place or a client. `reason` says which.
+* `running`, `waiting_for_user`: its agent is at work, or asked something.
+* `completed`, `failed`, `stopped`: over for now. A follow-up or `orch resume` goes on in the same conversation.
+* `archived`: put away by you. It takes no texts. `orch unarchive` leads back to the state before, and nowhere else.
+* `deleted`: in the trash. `orch restore` leads back to the state before, `archived` included. A purge is the end: the
+  session is in no list any more, and numbers and ids are all that is left.
+
+A session at work is never archived or deleted; stop it first. What happened to its files behind orch's back is no
+state but shown beside it, as attention: [worktree-safety.md](worktree-safety.md). What delete and restore do is in
+[cleanup-system.md](cleanup-system.md).
+
+While a worktree is made, a session is taken away or brought back, the step that is being done is in the journal and
+not in the state: to everybody else the session is in the state before or in the one after.
+"""
+
+
+def session_lifecycle() -> str:
+    """Return the states of a session, drawn from the table of transitions."""
+    arrows = [f"    {before} --> {after}" for before in State for after in sorted(TRANSITIONS[before])]
+    return LIFECYCLE.format(first=State.CREATED, arrows="\n".join(arrows))
+
+
 FILES: dict[str, Callable[[], str]] = {
     "docs/protocol.md": protocol_reference,
     "docs/event-taxonomy.md": event_taxonomy,
     "docs/cli-usage.md": cli_usage,
     "docs/settings.md": settings,
     "docs/demo-agent.md": demo_directives,
+    "docs/session-lifecycle.md": session_lifecycle,
 }
 
 

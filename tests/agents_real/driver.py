@@ -7,6 +7,7 @@ is saved and loaded again after every line, so that a memory outside its state w
 import asyncio
 import json
 import os
+import time
 import uuid
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
@@ -46,8 +47,8 @@ class Real:
     model: str
     prepare: Callable[[Path, str], dict[str, str]]
     """Given a home and the model's address, writes what the program wants to find and returns its variables."""
-    program: str = ""
-    """Its name in programs.PROGRAMS, where that is not the adapter's."""
+    later: Callable[[Path], None] = lambda home: None
+    """Given a home, makes it look as it would some minutes later, where that matters to the program."""
 
 
 class Place:
@@ -58,6 +59,10 @@ class Place:
         self.directory = directory
         self.model = model
         self.environment = real.prepare(Path(os.environ["HOME"]), model.url)
+
+    def wait_some_minutes(self) -> None:
+        """Make it look to the program as if some minutes had passed."""
+        self.real.later(Path(os.environ["HOME"]))
 
     @asynccontextmanager
     async def run(
@@ -82,7 +87,7 @@ class Place:
         adapter = self.real.adapter
         launch = adapter.launch(task)
         process = await asyncio.create_subprocess_exec(
-            programs.PROGRAMS[self.real.program or adapter.name].path,
+            programs.PROGRAMS[adapter.name].path,
             *launch.arguments,
             cwd=self.directory,
             env={**os.environ, **self.environment, **launch.environment, **(environment or {})},
@@ -159,6 +164,16 @@ class Run:
                     assert option is not None, fact
                     self.answer(fact, Answer(option_id=option.id))
             await self._listen(PATIENCE)
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Take what the program says until something happened elsewhere."""
+        deadline = time.monotonic() + PATIENCE
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            try:
+                await self._listen(0.1)
+            except TimeoutError:
+                pass
 
     async def turn(self, text: str) -> TurnEnded:
         """Hand in a text and return how its turn ends."""

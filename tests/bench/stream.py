@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from orch_server.services.live import COALESCE_SECONDS
 from tests.bench.measure import Line, Samples, Scale, below
 from tests.bench.scene import ORCH_SERVER, REFERENCES, orch_home, python_agent
 from tests.bench.wire import Wire
@@ -13,7 +14,7 @@ from tests.home import OrchHome
 from tests.waiting import wait_until
 
 LINES_A_SECOND = 1_000
-COALESCING_MS = 8
+COALESCING_MS = COALESCE_SECONDS * 1000
 _STAMP = re.compile(rb'"text":"@(\d+) ')
 
 
@@ -24,7 +25,7 @@ def run(scale: Scale) -> Iterator[Line]:
             taken, commits = _listen(home, agents, seconds=4 if scale.quick else 10)
         lowest = Samples([value + COALESCING_MS for value in commits.values])
         what = f"agent's write -> event at a client, {agents} agents"
-        against = f"{COALESCING_MS} ms + one bare commit"
+        against = f"{COALESCING_MS:g} ms + one bare commit"
         for share, limit in ((0.5, 10.0), (0.99, 25.0)):
             name = f"p{share * 100:g}"
             yield Line(

@@ -7,7 +7,7 @@ One cell is one function call, so that the cells that need an ordinary user can 
 import asyncio
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -212,7 +212,11 @@ async def run_cell(kind: str, ending: str, shown: str, root: Path) -> None:
 
 
 async def _refused(
-    world: World, session: SessionRecord, token: str | None, before: dict[bytes, object], around: dict[str, object]
+    world: World,
+    session: SessionRecord,
+    token: str | None,
+    before: Mapping[bytes, object],
+    around: Mapping[str, object],
 ) -> str:
     """Delete with a stale token: nothing is touched. Returns the new token that the refusal gives."""
     with pytest.raises(OrchError) as caught:
@@ -234,7 +238,9 @@ def _around(world: World, session: SessionRecord) -> dict[str, object]:
         "refs": scratch.git("for-each-ref", "refs/heads", "refs/tags", "refs/remotes", "refs/stash"),
         "worktrees": scratch.git("worktree", "list", "--porcelain"),
         "config": (scratch.path / ".git" / "config").read_bytes(),
-        "status": scratch.git("status", "--porcelain", "--ignored", cwd=Path(session.worktree_path or "")),
+        "status": scratch.git(
+            "--no-optional-locks", "status", "--porcelain", "--ignored", cwd=Path(session.worktree_path or "")
+        ),
         "trash pins": scratch.git("for-each-ref", "refs/orch/trash"),
         "outside": [tree_of(path) for path in outside],
         "trash": os.listdir(scratch.path / ".orchestrator" / "trash"),
@@ -246,7 +252,7 @@ def _checkout(world: World) -> dict[bytes, tuple[object, ...]]:
     return {path: what for path, what in found.items() if not path.startswith((b".git/", b".orchestrator/"))}
 
 
-def _checkout_of(around: dict[str, object]) -> object:
+def _checkout_of(around: Mapping[str, object]) -> object:
     return around["checkout"]
 
 

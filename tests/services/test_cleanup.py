@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.session import Attention, State
+from orch_server.domain.session import Action, Attention, State
 from orch_server.services import artifacts, cleanup, projects, reconcile, sessions, transcript, wip
 from orch_server.services.context import Caller, RequestKey
 from tests.services.deletions import ENDINGS, KINDS, SHOWN, run_cell
@@ -212,8 +212,9 @@ async def test_the_branch_is_dropped_only_if_asked_and_never_from_under_anyone(w
 async def test_a_removed_directory_can_be_deleted_and_what_replaced_it_is_left_alone(world: World) -> None:
     session = await world.work("[[write a.txt kept]]")
     tree = Path(session.worktree_path or "")
-    shutil.rmtree(tree)
+    tree.rename(world.root / "old")
     tree.mkdir()
+    shutil.rmtree(world.root / "old")
     (tree / "precious.txt").write_text("not orch's\n")
     await reconcile.look(world.context, session.id)
     assert Attention.WORKTREE_REPLACED in world.session(session.id).attention
@@ -257,7 +258,7 @@ async def test_a_session_outlives_its_project(world: World) -> None:
 
 
 async def test_a_session_without_a_worktree_is_deleted_and_restored(world: World) -> None:
-    session = await world.work("[[say report]]", sessions.Action.ANALYZE)
+    session = await world.work("[[say report]]", Action.ANALYZE)
     deleted = await cleanup.delete(world.context, session.id, drop_branch=True)
     assert deleted.kept_until is not None
     assert (await cleanup.restore(world.context, world.caller, session.id)).state == State.COMPLETED

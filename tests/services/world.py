@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from orch_server.agents.catalog import build_catalog
@@ -41,7 +41,7 @@ class World:
         self.home = root / "orch"
         self.home.mkdir(parents=True)
         self.scratch: ScratchRepository = make_repository(root / "my prøject", FILES, home=root / "home")
-        shutil.copyfile(_migrated(), self.home / "orchestrator.db")
+        (self.home / "orchestrator.db").write_bytes(_migrated())
         self.places = Places(
             str(self.home), str(root / "config.toml"), str(self.home / "run"), str(self.home / "run" / "hub.sock")
         )
@@ -100,14 +100,16 @@ class World:
 
     async def work(self, prompt: str = "[[say done]]", action: Action = Action.IMPLEMENT) -> SessionRecord:
         """Send the demo agent to work, and return the session when its turn is over or it hangs."""
+        prompt = prompt.replace("[[hang]]", "[[say ready]] [[hang]]")
         started = await sessions.start(
             self.context, self.caller, agent="demo", action=action, project="project", prompt=prompt
         )
-        hangs = "[[hang]]" in prompt
-        await wait_until_async(
-            lambda: self.session(started.id).state not in ({State.CREATED} if hangs else {State.CREATED, *LIVE})
-        )
-        if not hangs:
+        if "[[hang]]" in prompt:
+            said = self.context.store.events
+            while not await said(0, session_id=started.id, types=["agent.message"]):
+                await asyncio.sleep(0.003)
+        else:
+            await wait_until_async(lambda: self.session(started.id).state not in {State.CREATED, *LIVE})
             await wait_until_async(lambda: started.id not in self.context.live)
             await self.settle()
         return self.session(started.id)
@@ -140,16 +142,13 @@ def _entries(top: bytes, path: bytes) -> Iterator[tuple[bytes, tuple[object, ...
         yield path, ("special", found.st_mode)
 
 
-_template: list[str] = []
-
-
-def _migrated() -> str:
+@cache
+def _migrated() -> bytes:
     """Return an empty database of the present schema, made once: migrating takes longer than most tests."""
-    if not _template:
-        path = os.path.join(tempfile.mkdtemp(prefix="orch-template-"), "empty.db")
-        engine = open_engine(path)
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place, "empty.db")
+        engine = open_engine(str(path))
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         engine.dispose()
-        _template.append(path)
-    return _template[0]
+        return path.read_bytes()

@@ -112,6 +112,8 @@ class AcpAdapter(Adapter):
     """How chunks begin that are a message of their own and no part of the answer (Copilot: "Info: ")."""
     error_prefix: str = "Error:"
     """How the last chunk of a turn begins that failed although it ends with `end_turn` and no usage (Copilot)."""
+    history_follows_load: bool = False
+    """Whether the history comes after the load's response, up to the list of commands (Gemini), else before it."""
     usage_is_cumulative: bool = False
     """Whether the usage in a prompt's response counts since the program's start (Copilot), else only that turn."""
 
@@ -282,6 +284,8 @@ class AcpDialogue(Dialogue):
         if state["loading"]:
             if kind == "usage_update":
                 self._cost(output, update, before=True)
+            elif kind == "available_commands_update" and state["open"]:
+                state["loading"] = False
             return
         match kind:
             case "agent_message_chunk" | "agent_thought_chunk":
@@ -457,6 +461,7 @@ class AcpDialogue(Dialogue):
 
     def _permission(self, output: Output, number: Any, params: Mapping[str, Any]) -> None:
         call = params["toolCall"]
+        self.state["loading"] = False
         options = [
             ApprovalOption(
                 id=str(option["optionId"]), label=str(option.get("name", "")), kind=OptionKind(option["kind"])
@@ -575,7 +580,7 @@ class AcpDialogue(Dialogue):
 
     def _session_opened(self, output: Output, result: Mapping[str, Any]) -> None:
         state = self.state
-        state["loading"] = False
+        state["loading"] = state["loading"] and self._adapter.history_follows_load
         if not (result.get("sessionId") or state["conversation"]):
             raise KeyError("sessionId")
         state["conversation"] = str(result.get("sessionId") or state["conversation"])
@@ -631,11 +636,12 @@ class AcpDialogue(Dialogue):
         state = self.state
         turn = next(turn for turn in state["turns"] if turn["call"] == number)
         state["turns"].remove(turn)
+        state["loading"] = False
         if not turn["accepted"]:
             output.facts.append(PromptAccepted(turn["prompt"]))
         ended = self._verdict(result, error)
         self._close_turn(output, ok=ended.reason is None, why="the turn ended")
-        self._count(output, result.get("usage"))
+        self._count(output, _usage_of(result))
         output.facts.append(ended)
         self._next_turn()
         self._advance(output)
@@ -650,6 +656,8 @@ class AcpDialogue(Dialogue):
                 return TurnEnded(Reason(state["failure"][0]), state["failure"][1])
             return TurnEnded(error_reason(error, Reason.API_ERROR), error_text(error))
         match result.get("stopReason"):
+            case "end_turn" if state["interrupted"] and not text:
+                return TurnEnded(Reason.USER_STOPPED)  # how opencode answers a cancel while it waits to try again
             case "end_turn":
                 # Some programs report a failed request as a turn that ended well: codex-acp with `usage: null`,
                 # Copilot without usage and with the error as its last words.
@@ -670,13 +678,10 @@ class AcpDialogue(Dialogue):
             case other:
                 return TurnEnded(Reason.AGENT_ERROR, f"The agent ended the turn in an unknown way: {other}.")
 
-    def _count(self, output: Output, usage: Any) -> None:
-        if not isinstance(usage, Mapping):
-            return
+    def _count(self, output: Output, usage: Sequence[Any]) -> None:
         counted = self.state["usage"]
         before = list(counted)
-        for index, key in enumerate(("inputTokens", "outputTokens")):
-            tokens = usage.get(key)
+        for index, tokens in enumerate(usage):
             if isinstance(tokens, int):
                 counted[index] = tokens if self._adapter.usage_is_cumulative else counted[index] + tokens
         if counted != before:
@@ -794,6 +799,16 @@ def _new_state() -> dict[str, Any]:
         "usage": [0, 0, None],  # input, output, cost of this run
         "cost_before": 0.0,
     }
+
+
+def _usage_of(result: Mapping[str, Any]) -> Sequence[Any]:
+    # Input and output; Gemini tells them in its own place.
+    usage = result.get("usage")
+    if isinstance(usage, Mapping):
+        return usage.get("inputTokens"), usage.get("outputTokens")
+    quota = (result.get("_meta") or {}).get("quota") or {}
+    counts = quota.get("token_count") or {}
+    return counts.get("input_tokens"), counts.get("output_tokens")
 
 
 def _is_announcement(call: Mapping[str, Any]) -> bool:

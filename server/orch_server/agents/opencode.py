@@ -5,8 +5,6 @@
 * Its modes are agents of its own, a config option of the session.
 """
 
-from typing import Any
-
 import orjson
 
 from orch_server.agents.acp import AcpAdapter
@@ -32,8 +30,8 @@ class OpenCodeAdapter(AcpAdapter):
     def launch(self, task: Task) -> Launch:
         """Say how the program is started for `task`, and what it may do."""
         launch = super().launch(task)
-        permissions: dict[str, Any] = dict.fromkeys(CHANGING, "deny" if task.read_only else "ask")
-        return Launch(launch.arguments, {**launch.environment, "OPENCODE_PERMISSION": orjson.dumps(permissions).decode()})
+        permissions = orjson.dumps(dict.fromkeys(CHANGING, "deny" if task.read_only else "ask")).decode()
+        return Launch(launch.arguments, {**launch.environment, "OPENCODE_PERMISSION": permissions})
 
 
 ADAPTER = OpenCodeAdapter

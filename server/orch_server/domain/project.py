@@ -16,6 +16,11 @@ class Project(WireModel):
     default_branch: str | None = Field(description="Where new worktrees start; null: what is checked out.")
     trusted: bool = Field(description="Whether the project's own hooks, set-up commands and smudge filters may run.")
     policy: Policy | None = Field(description="The approval policy of new sessions; null: the action's default.")
+    setup: str | None = Field(
+        default=None, description="What is run in a new worktree before its agent starts, while the project is trusted."
+    )
+    setup_seconds: int = Field(default=600, description="How long that may take.")
+    spares: int = Field(default=0, description="How many worktrees are kept ready for new sessions.")
     created_at: str
     session_count: int = 0
     missing: bool = Field(default=False, description="Whether the repository is not at its path any more.")

@@ -95,6 +95,7 @@ class Attention(StrEnum):
     SILENT = "silent"
     SNAPSHOT_FAILED = "snapshot_failed"
     READ_ONLY_CHANGED = "read_only_changed"
+    SETUP_FAILED = "setup_failed"
 
 
 class Action(StrEnum):

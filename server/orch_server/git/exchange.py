@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import visible
-from orch_server.git.runtime_dir import make_runtime_dir, opened
+from orch_server.git.runtime_dir import make_runtime_dir, opened, opened_made
 
 log = logging.getLogger(__name__)
 
@@ -219,14 +219,7 @@ def content_name(path: str, object_format: str, directory: int | None = None) ->
 def _parent(root: str, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
     """Open the directory that a path lies in, by real directories alone; with `make` what is missing is made."""
     *parts, name = path.split("/")
-    if make:
-        for length in range(1, len(parts) + 1):
-            with opened(root, parts[: length - 1]) as above:
-                try:
-                    os.mkdir(parts[length - 1], dir_fd=above)
-                except FileExistsError:
-                    pass
-    with opened(root, parts) as directory:
+    with opened_made(root, parts) if make else opened(root, parts) as directory:
         yield directory, name
 
 

@@ -1,6 +1,5 @@
 """Trees and commits made in the shadow, looked at, joined, and carried over into the project."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -9,7 +8,7 @@ from orch_server.domain.wire import WireModel
 from orch_server.git.command import Git, Output, run, visible
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import PIN_SETTINGS, TIMEOUT
+from orch_server.git.snapshot import LARGEST_UNPACKED, PIN_SETTINGS, TIMEOUT
 
 GITLINK = "160000"
 NOTHING = "000000"
@@ -99,7 +98,7 @@ async def join(git: Git, shadow: Shadow, base: str, ours: str, theirs: str) -> J
 async def carry_over(
     git: Git, repository: Repository, shadow: Shadow, commits: Sequence[str], trees: Sequence[str], known: Sequence[str]
 ) -> None:
-    """Write commits and trees of the shadow into the project as a pack, on the disk before this returns.
+    """Write commits and trees of the shadow into the project, on the disk before this returns.
 
     `known` are trees that the project has. History is not walked: what lies behind the commits is the project's own.
     """
@@ -107,9 +106,11 @@ async def carry_over(
     arguments = ["rev-list", "--objects", "--no-object-names", "--stdin"]
     listed = await run(git, shadow.target(), arguments, stdin=listing.encode("ascii"), timeout=TIMEOUT)
     names = listed.stdout + "".join(f"{commit}\n" for commit in commits).encode("ascii")
-    target = replace(shadow.target(), settings=PIN_SETTINGS)
-    place = os.path.join(repository.objects, "pack", "pack")
-    await run(git, target, ["pack-objects", "--quiet", "--local", "--non-empty", place], stdin=names, timeout=TIMEOUT)
+    packing = ["pack-objects", "--quiet", "--local", "--stdout"]
+    pack = (await run(git, shadow.target(), packing, stdin=names, timeout=TIMEOUT)).stdout
+    # A pack for every small application would slow the project's git down.
+    storing = ["unpack-objects", "-q"] if len(pack) < LARGEST_UNPACKED else ["index-pack", "--stdin"]
+    await run(git, replace(repository.target(), settings=PIN_SETTINGS), storing, stdin=pack, timeout=TIMEOUT)
     # By the project's own eyes: whatever is named in it from now on is there.
     check = ["cat-file", "--batch-check"]
     seen = await run(git, repository.target(), check, stdin=names, timeout=TIMEOUT)

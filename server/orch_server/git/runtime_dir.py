@@ -63,6 +63,19 @@ def opened(root: str, parts: Sequence[str]) -> Iterator[int]:
         os.close(directory)
 
 
+@contextmanager
+def opened_made(root: str, parts: Sequence[str]) -> Iterator[int]:
+    """Open the directory `parts` below `root`, made where it is missing, following no symbolic link."""
+    for length in range(1, len(parts) + 1):
+        with opened(root, parts[: length - 1]) as above:
+            try:
+                os.mkdir(parts[length - 1], dir_fd=above)
+            except FileExistsError:
+                pass
+    with opened(root, parts) as directory:
+        yield directory
+
+
 def read_file(directory: int, name: str) -> str:
     """Return the text of a small regular file in an open directory; a link or anything else raises OSError."""
     file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)

@@ -116,7 +116,7 @@ async def create(
             await run(git, target, arguments, intent=planned.intent, timeout=REGISTER_TIMEOUT)
     except OrchError as error:
         raise await _explain(git, target, planned, error) from error
-    worktree = await asyncio.to_thread(_read_worktree, planned)
+    worktree = await asyncio.to_thread(read_worktree, planned)
     target = Target(
         git_dir=worktree.admin_dir,
         common_dir=None if trusted else shadow.directory,
@@ -140,7 +140,7 @@ async def recover(git: Git, planned: WorktreePlan) -> Worktree | None:
         ref = f"refs/heads/{planned.branch}"
         tip = await run(git, target, ["rev-parse", "--quiet", "--verify", ref], accept=(0, 1, 128))
         if tip.status == 0 and await asyncio.to_thread(_is_complete, planned):
-            return await asyncio.to_thread(_read_worktree, planned)
+            return await asyncio.to_thread(read_worktree, planned)
         await asyncio.to_thread(_move_aside, planned)
         if tip.line == planned.base:
             # Only while it is still at the base: git compares, under its own lock.
@@ -227,7 +227,7 @@ async def _explain(git: Git, target: Target, planned: WorktreePlan, error: OrchE
     return error
 
 
-def _read_worktree(planned: WorktreePlan) -> Worktree:
+def read_worktree(planned: WorktreePlan) -> Worktree:
     """Return what there is at the planned path, walked to without following a link."""
     parts = (planned.runtime_dir, "worktrees", planned.session_id)
     try:
@@ -260,7 +260,7 @@ def _tampered(planned: WorktreePlan) -> OrchError:
 
 def _is_complete(planned: WorktreePlan) -> bool:
     try:
-        admin_dir = _read_worktree(planned).admin_dir
+        admin_dir = read_worktree(planned).admin_dir
     except OrchError:
         return False
     return (

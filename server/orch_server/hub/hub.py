@@ -24,7 +24,7 @@ from orch_server.hub.connection import Connection
 from orch_server.protocol.registry import Dispatcher
 from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
-from orch_server.services import recovery
+from orch_server.services import recovery, turns
 from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
@@ -104,6 +104,7 @@ class Hub:
         self._dispatcher = Dispatcher(self._context)
         await store.write(lambda transaction: transaction.emit(HubStarted(version=__version__)))
         await recovery.recover(self._context, max(0.0, time.time() - last_seen))
+        self._context.spawn(turns.keep_all(self._context))
 
     def leave(self, reason: str = "asked") -> None:
         """Begin to end. Agents run on."""

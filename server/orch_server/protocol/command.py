@@ -42,6 +42,7 @@ class SubmitCommand(Params):
     prompt: str | None = Field(default=None, description="implement and plan need one.")
     model: str | None = Field(default=None, min_length=1)
     base_ref: str | None = Field(default=None, min_length=1, description="Where the worktree starts.")
+    from_dirty: bool = Field(default=False, description="Take the checkout's uncommitted changes along.")
     title: str | None = Field(default=None, min_length=1, max_length=200)
     policy: Policy | None = None
     work_done_token: str | int | None = Field(
@@ -94,7 +95,10 @@ async def submit(call: Call, params: SubmitCommand) -> SubmittedCommand:
         agent, action, project = parsed.agent, parsed.action, parsed.project
         scope_path, prompt, model = parsed.scope_path, parsed.prompt, parsed.model
     if agent is None or action is None or project is None:
-        raise invalid_params("A command needs a text, or an agent, an action and a project.")
+        raise invalid_params(
+            "A command needs a text, or an agent, an action and a project.",
+            hint="For example text: ask demo to review my-app.",
+        )
     before = call.context.feed.last_seq
     session = await sessions.start(
         call.context,
@@ -106,6 +110,7 @@ async def submit(call: Call, params: SubmitCommand) -> SubmittedCommand:
         prompt=prompt,
         model=model,
         base_ref=params.base_ref,
+        from_dirty=params.from_dirty,
         title=params.title,
         policy=params.policy,
         text=params.text,

@@ -1,6 +1,18 @@
 """All methods: importing the files of the nouns registers them."""
 
-from orch_server.protocol import agent, artifact, cleanup, command, dashboard, event, home, hub, project, search, session
+from orch_server.protocol import (
+    agent,
+    artifact,
+    cleanup,
+    command,
+    dashboard,
+    event,
+    home,
+    hub,
+    project,
+    search,
+    session,
+)
 from orch_server.protocol.registry import METHODS
 
 NOUNS = (hub, project, agent, command, session, cleanup, home, artifact, event, search, dashboard)

@@ -22,6 +22,7 @@ class StartSession(Params):
     prompt: str | None = Field(default=None, description="implement and plan need one.")
     model: str | None = Field(default=None, min_length=1)
     base_ref: str | None = Field(default=None, min_length=1, description="Where the worktree starts.")
+    from_dirty: bool = Field(default=False, description="Take the checkout's uncommitted changes along.")
     title: str | None = Field(default=None, min_length=1, max_length=200)
     policy: Policy | None = None
     work_done_token: str | int | None = Field(
@@ -132,6 +133,7 @@ async def start(call: Call, params: StartSession) -> Session:
         prompt=params.prompt,
         model=params.model,
         base_ref=params.base_ref,
+        from_dirty=params.from_dirty,
         title=params.title,
         policy=params.policy,
     )

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orch_server.domain.artifact import Artifact, ArtifactKind
@@ -22,7 +22,7 @@ _LARGEST_READ = 16 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What an artifact is to hold. `append` adds to what is there."""
+    """What an artifact is to hold. `append` adds to what was kept before."""
 
     kind: ArtifactKind
     name: str
@@ -30,13 +30,20 @@ class Content:
     append: bool = False
 
 
-async def keep(context: Context, session: SessionRecord, contents: Sequence[Content]) -> None:
-    """Write artifacts of a session, and tell which are new and which changed."""
+async def keep(
+    context: Context, session: SessionRecord, contents: Sequence[Content], also: Callable[[Transaction], None]
+) -> None:
+    """Write artifacts of a session, and tell which are new and which changed; `also` is committed with that.
+
+    If the hub dies before the commit, what was appended to a file is cut off by the next attempt.
+    """
     project = projects.get(context, session.project_id)
     runtime_dir = context.settings.project_runtime_dirname
-    sizes = await asyncio.to_thread(_write_all, project.path, runtime_dir, session.id, contents)
+    known_sizes = await context.store.write(lambda transaction: _sizes(transaction, session.id, contents))
+    sizes = await asyncio.to_thread(_write_all, project.path, runtime_dir, session.id, contents, known_sizes)
 
     def work(transaction: Transaction) -> None:
+        also(transaction)
         for content, size in zip(contents, sizes, strict=True):
             known = transaction.artifact_named(session.id, content.name)
             artifact = Artifact(
@@ -78,7 +85,14 @@ async def read(context: Context, artifact_id: str) -> tuple[Artifact, str | None
         return artifact, None, base64.b64encode(data).decode()
 
 
-def _write_all(project: str, runtime_dir: str, session_id: str, contents: Sequence[Content]) -> list[int]:
+def _sizes(transaction: Transaction, session_id: str, contents: Sequence[Content]) -> list[int]:
+    known = (transaction.artifact_named(session_id, content.name) for content in contents)
+    return [artifact.bytes if artifact else 0 for artifact in known]
+
+
+def _write_all(
+    project: str, runtime_dir: str, session_id: str, contents: Sequence[Content], known_sizes: Sequence[int]
+) -> list[int]:
     make_runtime_dir(project, runtime_dir)
     with opened(project, (runtime_dir, "artifacts")) as directory:
         try:
@@ -86,13 +100,15 @@ def _write_all(project: str, runtime_dir: str, session_id: str, contents: Sequen
         except FileExistsError:
             pass
     with opened(project, (runtime_dir, "artifacts", session_id)) as directory:
-        return [_write(directory, content) for content in contents]
+        return [_write(directory, content, size) for content, size in zip(contents, known_sizes, strict=True)]
 
 
-def _write(directory: int, content: Content) -> int:
+def _write(directory: int, content: Content, known_size: int) -> int:
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     if content.append:
         descriptor = os.open(content.name, flags | os.O_APPEND, 0o600, dir_fd=directory)
+        if os.fstat(descriptor).st_size > known_size:
+            os.ftruncate(descriptor, known_size)
     else:
         descriptor = os.open(content.name + ".new", flags | os.O_TRUNC, 0o600, dir_fd=directory)
     with open(descriptor, "ab" if content.append else "wb") as file:

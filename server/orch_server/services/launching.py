@@ -22,7 +22,7 @@ from orch_server.domain.session import (
     State,
 )
 from orch_server.runtime.runs import LaunchFailed, RunSpec
-from orch_server.services import projects, worktrees
+from orch_server.services import furnishing, ports, projects, worktrees
 from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
 from orch_server.services.governor import note_parked, park
@@ -75,9 +75,11 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
             await worktrees.provide(context, session_id)
         bring_up = context.bring_ups[session_id]
         await context.governor.admit(session, lambda obstacle: _wait_in_queue(context, session_id, bring_up, obstacle))
-        bring_up.launching = True
         try:
-            await _launch(context, _session(context, session_id), adapter, program, environment)
+            additions = await ports.environment_for(context, session_id)
+            await furnishing.furnish(context, session_id, agent_environment(environment, additions))
+            bring_up.launching = True
+            await _launch(context, _session(context, session_id), adapter, program, environment, additions)
         except BaseException:
             context.governor.release(session_id)
             raise
@@ -147,7 +149,12 @@ def task_for(session: SessionRecord, run_id: str, project_path: str) -> Task:
 
 
 async def _launch(
-    context: Context, session: SessionRecord, adapter: Adapter, program: str, environment: Environment
+    context: Context,
+    session: SessionRecord,
+    adapter: Adapter,
+    program: str,
+    environment: Environment,
+    additions: Environment,
 ) -> None:
     run_id = random_id(16)
     project = projects.get(context, session.project_id)
@@ -163,7 +170,7 @@ async def _launch(
         max_output_bytes=context.limits.output_bytes,
     )
     try:
-        run = await context.runs.launch(spec, agent_environment(environment, launch.environment))
+        run = await context.runs.launch(spec, agent_environment(environment, {**additions, **launch.environment}))
     except LaunchFailed as failure:
         message = str(failure)
         await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))

@@ -69,6 +69,9 @@ class LiveRun:
         self.bundle: Bundle = context.runs.bundle(row.id)
         self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done once the run's end is recorded."""
+        self.closing = False
+        """Set once the agent's input is being closed: a further text needs another run."""
+        self._given_back = False
         self._context = context
         self._adapter = adapter
         self._runner: Run | None = None
@@ -251,7 +254,9 @@ class LiveRun:
     def _give_back(self, transaction: Transaction, row: OutboxRow) -> None:
         """Take back a line that was never written: the user's text in it waits in the queue again."""
         transaction.acknowledge(row.id)
-        _requeue(transaction.session(self.task.session_id), {row.prompt_id or ""})
+        if row.prompt_id is not None:
+            _requeue(transaction.session(self.task.session_id), {row.prompt_id})
+            self._given_back = True
 
     # -- the end ------------------------------------------------------------------------------------------------
 
@@ -329,7 +334,11 @@ class LiveRun:
         }
         _requeue(session, unwritten)
         code, signal = (record.code, record.signal) if record else (None, None)
-        step.conversation.ended(Exit(code, signal, "\n".join(self._stderr_tail)))
+        if self.closing and session.state in LIVE and (unwritten or self._given_back):
+            # The text came while the agent, done with its work, was let go: it goes to another run.
+            transaction.move(session, State.COMPLETED, Reason.TURN_ENDED)
+        else:
+            step.conversation.ended(Exit(code, signal, "\n".join(self._stderr_tail)))
         transaction.end_run(self.run_id, exit_code=code, signal=signal)
         session.pid, session.exit_code, session.ended_at = None, code, transaction.now
         session.attention = [item for item in session.attention if item != Attention.UNADOPTED]
@@ -370,6 +379,7 @@ class LiveRun:
     async def _let_go(self) -> None:
         if self._runner is None:
             return
+        self.closing = True
         try:
             await self._runner.close_input()
             await asyncio.wait([self.finished], timeout=_CLOSE_GRACE_SECONDS)

@@ -1,6 +1,7 @@
 """Projects: the git repositories in which agents may be sent to work."""
 
 import os
+from typing import Any
 
 from orch_server.domain.errors import ErrorKind, OrchError, invalid_params, not_found
 from orch_server.domain.events import ProjectRegistered, ProjectRemoved, ProjectUpdated
@@ -64,16 +65,36 @@ async def update(
     default_branch: str | None,
     trusted: bool | None,
     policy: Policy | None,
+    setup: str | None = None,
+    setup_seconds: int | None = None,
+    spares: int | None = None,
 ) -> Project:
-    """Change what is given, leave what is None."""
+    """Change what is given, leave what is None; an empty set-up command takes it away."""
     present = get(context, reference)
     if default_branch is not None:
         await resolve_commit(context.git, await open_repository(context, present), default_branch)
 
     def work(transaction: Transaction) -> Project:
         project = transaction.project(present.id)
-        wanted = {"name": name, "default_branch": default_branch, "trusted": trusted, "policy": policy}
-        changed = project.model_copy(update={key: value for key, value in wanted.items() if value is not None})
+        wanted = {
+            "name": name,
+            "default_branch": default_branch,
+            "trusted": trusted,
+            "policy": policy,
+            "setup": setup,
+            "setup_seconds": setup_seconds,
+            "spares": spares,
+        }
+        given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
+        if setup is not None:
+            given["setup"] = setup.strip() or None
+        changed = project.model_copy(update=given)
+        if setup and setup.strip() and not changed.trusted:
+            raise OrchError(
+                ErrorKind.NOT_TRUSTED,
+                f"A set-up command runs in trusted projects alone, and {project.slug} is not trusted.",
+                hint=f"If you trust what it runs: `orch projects update {project.slug} --trusted`.",
+            )
         if changed != project:
             transaction.save_project(changed)
             transaction.emit(ProjectUpdated(project=changed), project_id=changed.id)

@@ -7,7 +7,7 @@ from orch_server.domain.errors import OrchError
 from orch_server.domain.events import HubRecovered, RunAdopted
 from orch_server.domain.session import Attention, Reason, State
 from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
-from orch_server.services import cleanup, home, launching, projects
+from orch_server.services import cleanup, furnishing, home, launching, projects, spares
 from orch_server.services.context import Context, Environment
 from orch_server.services.live import LiveRun
 from orch_server.store.records import RunRow
@@ -54,8 +54,10 @@ async def recover(context: Context, down_seconds: float) -> None:
         for task in silent:
             log.warning("Run %s: its runner does not answer yet", settling[task].id)
             context.spawn(_go_on(task))
+    await furnishing.end_interrupted(context)
     await context.store.write(lambda transaction: _interrupted(transaction, context))
     context.spawn(home.recover(context))
+    spares.look_after_all(context)
     parked, _ = context.store.sessions(reason=Reason.PARKED_UNTIL_RESET, limit=1_000)
     for session in parked:
         await launching.park_if_limited(context, session.id)

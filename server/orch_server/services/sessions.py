@@ -71,6 +71,7 @@ async def start(
     prompt: str | None = None,
     model: str | None = None,
     base_ref: str | None = None,
+    from_dirty: bool = False,
     title: str | None = None,
     policy: Policy | None = None,
     text: str | None = None,
@@ -118,6 +119,7 @@ async def start(
             created_at=transaction.now,
             updated_at=transaction.now,
             base_ref=base_ref,
+            from_dirty=from_dirty,
             prompt_id=str(uuid.uuid4()),
         )
         transaction.add_command(command)
@@ -154,7 +156,7 @@ async def follow_up(
         item = FollowUp(id=str(uuid.uuid4()), text=text, mode=mode, at="")
         if session.state in ENDED:
             await _settled(context, session_id)
-        live = context.live.get(session_id)
+        live = await _usable(context, session_id)
         if live is not None:
             record = await live.write(lambda step: _queue_and_send(context, caller, step, item))
         else:
@@ -255,7 +257,7 @@ async def resume(context: Context, caller: Caller, reference: str, text: str | N
         nothing_waits = not any(item.status == FollowUpStatus.QUEUED for item in session.queued)
         words = text or (launching.CONTINUE if begun and nothing_waits else None)
         await _settled(context, session_id)
-        live = context.live.get(session_id)
+        live = await _usable(context, session_id)
         if live is not None:
             item = FollowUp(id=str(uuid.uuid4()), text=words or launching.CONTINUE, mode=FollowUpMode.QUEUE, at="")
             return await live.write(lambda step: _queue_and_send(context, caller, step, item))
@@ -421,6 +423,15 @@ async def _settled(context: Context, session_id: str) -> None:
                 hint=f"Try again later, or end it: `orch stop {session_id}`.",
             )
         await asyncio.sleep(0.05)
+
+
+async def _usable(context: Context, session_id: str) -> LiveRun | None:
+    """Return the session's live run, unless it is being let go: then wait for its end."""
+    live = context.live.get(session_id)
+    if live is None or not live.closing:
+        return live
+    await asyncio.shield(live.finished)
+    return None
 
 
 def _live(context: Context, session_id: str) -> LiveRun:

@@ -54,16 +54,16 @@ class Entry(WireModel):
     at: str
 
 
-async def read(context: Context, session_id: str, after: int = 0, turn: int | None = None) -> list[Entry]:
-    """Return the entries of a session that begin after an event, or those of one turn."""
+async def read(context: Context, session_id: str, after: int = 0, until: int | None = None) -> list[Entry]:
+    """Return the entries of a session that its events after one and up to another tell."""
     entries: list[Entry] = []
     assembler = _Assembler()
     while page := await context.store.events(after, session_id=session_id, types=TYPES):
-        entries.extend(assembler.take(page))
+        entries.extend(assembler.take(event for event in page if until is None or event.seq <= until))
         after = page[-1].seq
     entries.extend(assembler.rest())
     entries.sort(key=lambda entry: entry.seq)
-    return entries if turn is None else [entry for entry in entries if entry.turn == turn]
+    return entries
 
 
 def as_markdown(title: str, entries: Iterable[Entry]) -> str:

@@ -37,10 +37,17 @@ async def keep(context: Context, session_id: str) -> None:
         await reconcile.look(context, session_id)
 
 
+async def keep_all(context: Context) -> None:
+    """Keep what turns left that ended just before an earlier hub did."""
+    for session_id in await context.store.sessions_with_more_turns():
+        await keep(context, session_id)
+
+
 async def _keep_words(context: Context, session: SessionRecord) -> None:
-    entries = await transcript.read(context, session.id, after=session.kept_seq)
-    if not entries:
+    until = await context.store.last_turn_end(session.id)
+    if until <= session.kept_seq:
         return
+    entries = await transcript.read(context, session.id, after=session.kept_seq, until=until)
     contents = [
         Content(ArtifactKind.TRANSCRIPT, "transcript.jsonl", transcript.as_json_lines(entries), append=True),
         Content(ArtifactKind.TRANSCRIPT, "transcript.md", _page(session, entries), append=session.kept_seq > 0),
@@ -53,16 +60,14 @@ async def _keep_words(context: Context, session: SessionRecord) -> None:
         found = await changes.diff(context, session, Against.BASE, ())
         patch = "".join(file.patch or "" for file in found.files)
         contents.append(Content(ArtifactKind.DIFF, "changes.patch", patch.encode("utf-8", "surrogateescape")))
-    last_seq = max(entry.seq for entry in entries)
 
     def work(transaction: Transaction) -> None:
         draft = transaction.session(session.id)
         for entry in entries:
             transaction.index(draft, entry.seq, entry.kind, entry.text, entry.at)
-        draft.kept_seq = last_seq
+        draft.kept_seq = until
 
-    await artifacts.keep(context, session, contents)
-    await context.store.write(work)
+    await artifacts.keep(context, session, contents, work)
 
 
 def _page(session: SessionRecord, entries: list[Entry]) -> bytes:

@@ -1,17 +1,24 @@
 """The worktree of a session: planned, journalled, made, and found again after a crash."""
 
 import dataclasses
+import logging
 from typing import Any
 
 from orch_server.domain.errors import OrchError
 from orch_server.domain.events import WorktreeCreated, WorktreeCreating, WorktreeFailed
+from orch_server.domain.project import Project
+from orch_server.git import spares as git_spares
 from orch_server.git import worktree as git_worktree
-from orch_server.git.repository import resolve_commit
+from orch_server.git.dirty import dirty_tree
+from orch_server.git.repository import Repository, resolve_commit
+from orch_server.git.shadow import Shadow
 from orch_server.git.worktree import Worktree, WorktreePlan
-from orch_server.services import projects
+from orch_server.services import projects, spares
 from orch_server.services.context import Context
 from orch_server.store.records import Intent, SessionRecord
 from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
 
 INTENT = "worktree"
 _PROGRESS_STEP = 10
@@ -35,8 +42,11 @@ async def provide(context: Context, session_id: str) -> None:
     assert session is not None
     if session.worktree is not None:
         return
-    base_ref = session.base_ref or project.default_branch or "HEAD"
-    base = await resolve_commit(context.git, repository, base_ref)
+    # What is not committed goes onto what is checked out, unless something else is named.
+    standing = "HEAD" if session.from_dirty else project.default_branch or "HEAD"
+    base = await resolve_commit(context.git, repository, session.base_ref or standing)
+    shadow = await projects.shadow_of(context, project, repository)
+    dirty = await dirty_tree(context.git, repository, shadow, base) if session.from_dirty else None
     planned = git_worktree.plan(
         repository,
         session_id=session.id,
@@ -48,16 +58,16 @@ async def provide(context: Context, session_id: str) -> None:
 
     def begin(transaction: Transaction) -> None:
         draft = transaction.session(session_id)
-        draft.branch, draft.base_commit = planned.branch, base
+        draft.branch, draft.base_commit, draft.dirty_tree = planned.branch, base, dirty
         transaction.intend(Intent(planned.intent, INTENT, session_id, dataclasses.asdict(planned)))
         creating = WorktreeCreating(path=planned.path, branch=planned.branch, percent=0)
         transaction.emit(creating, session=draft)
 
     await context.store.write(begin)
-    shadow = await projects.shadow_of(context, project, repository)
     progress = _Progress(context, session_id, planned)
+    worktree = await _claim(context, project, repository, shadow, planned)
     try:
-        worktree = await git_worktree.create(
+        worktree = worktree or await git_worktree.create(
             context.git, repository, shadow, planned, trusted=project.trusted, progress=progress.show
         )
     except OrchError as error:
@@ -66,6 +76,21 @@ async def provide(context: Context, session_id: str) -> None:
         await context.store.write(lambda transaction: _failed(transaction, planned, reason))
         raise
     await context.store.write(lambda transaction: _made(transaction, planned, worktree))
+
+
+async def _claim(
+    context: Context, project: Project, repository: Repository, shadow: Shadow, planned: WorktreePlan
+) -> Worktree | None:
+    """Take a worktree that was kept ready; whatever stands against that, one is made the usual way."""
+    if not project.spares:
+        return None
+    try:
+        return await git_spares.claim(context.git, repository, shadow, planned, trusted=project.trusted)
+    except (OrchError, OSError) as error:
+        log.warning("No spare worktree for session %s: %s", planned.session_id, error)
+        return await git_worktree.recover(context.git, planned)
+    finally:
+        spares.look_after(context, project.id)
 
 
 async def recover(context: Context, session_id: str) -> None:

@@ -3,7 +3,7 @@
 import tomllib
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from orch_server.settings.places import Places
@@ -67,6 +67,10 @@ class Limits(BaseModel):
     output_bytes: int | None = Field(None, ge=1, description="A run that writes more is stopped; unset: no limit.")
     min_free_bytes: int = Field(64 * 1024 * 1024, ge=0, description="Below this much free disk agents are stopped.")
 
+    ports: tuple[int, int] = Field(
+        (20_000, 29_999), description="From these ports every session gets ten of its own, as ORCH_PORT_BASE says."
+    )
+    include_bytes: int = Field(1024**3, ge=0, description="How much `.worktreeinclude` may copy into one worktree.")
     start_free_bytes: int = Field(1024**3, ge=0, description="Below this much free disk no session is begun.")
     runs: int | None = Field(None, ge=1, description="How many agents may work at once; unset: no limit.")
     runs_per_project: int | None = Field(None, ge=1, description="How many may work at once in one project.")
@@ -76,6 +80,15 @@ class Limits(BaseModel):
         False, description="Let a session that ran into a usage limit go on by itself when the limit ends."
     )
     trash_days: float = Field(14, ge=0, description="How many days a deleted session can be restored at least.")
+
+
+    @field_validator("ports")
+    @classmethod
+    def _check_ports(cls, ports: tuple[int, int]) -> tuple[int, int]:
+        first, last = ports
+        if not 1024 <= first <= last - 9 <= 65_526:
+            raise ValueError("give the first and the last of at least ten ports between 1024 and 65535")
+        return ports
 
 
 class UserConfig(BaseModel):

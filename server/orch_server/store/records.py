@@ -14,6 +14,11 @@ class SessionRecord(Session):
 
     base_ref: str | None = None
     from_dirty: bool = False
+    dirty_tree: str | None = Field(
+        default=None, description="The checkout's files at the start, where they came along."
+    )
+    furnished: bool = Field(default=False, description="Whether all that belongs into the new worktree is in it.")
+    port_base: int | None = Field(default=None, description="The first of the ports that are the session's.")
     state_before: State | None = None
     prompt_id: str
     prompt_delivered: bool = False

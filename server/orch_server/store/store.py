@@ -37,6 +37,7 @@ ANNOUNCE_SECONDS = 0.5
 """How far apart `session.updated` events of one session are at least."""
 _CACHED_SESSIONS = 2_000
 _MOST_IN_ONE_COMMIT = 256
+_TURN_ENDS = "('turn.completed', 'turn.failed')"
 EVENT_PAGE_BYTES = 8 * 1024 * 1024
 _INSERT_EVENTS = (
     "INSERT INTO events (seq, type, at, project_id, session_id, run_id, turn, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
@@ -199,6 +200,21 @@ class Store:
         rows = self._reader.execute(statement).mappings().all()
         found = [Command.model_validate(dict(row)) for row in rows[:limit]]
         return found, rows[limit - 1]["number"] if len(rows) > limit else None
+
+    async def last_turn_end(self, session_id: str) -> int:
+        """Return the number of the event with which a session's last turn ended, 0 if none did."""
+        statement = f"SELECT coalesce(max(seq), 0) FROM events WHERE session_id = ? AND type IN {_TURN_ENDS}"  # noqa: S608
+        return await self._in_thread(
+            lambda connection: int(connection.exec_driver_sql(statement, (session_id,)).scalar_one())
+        )
+
+    async def sessions_with_more_turns(self) -> list[str]:
+        """Return the sessions of which turns ended that are not in their artifacts and the search yet."""
+        statement = (
+            "SELECT id FROM sessions WHERE purged_at IS NULL AND EXISTS (SELECT 1 FROM events WHERE "  # noqa: S608
+            f"session_id = sessions.id AND seq > sessions.kept_seq AND type IN {_TURN_ENDS})"
+        )
+        return await self._in_thread(lambda connection: [row[0] for row in connection.exec_driver_sql(statement)])
 
     def artifact(self, artifact_id: str) -> Artifact | None:
         """Return an artifact by its id."""

@@ -34,6 +34,9 @@ projects = Table(
     Column("default_branch", String),
     Column("trusted", Boolean, nullable=False),
     Column("policy", String),
+    Column("setup", Text),
+    Column("setup_seconds", Integer, nullable=False),
+    Column("spares", Integer, nullable=False),
     Column("created_at", String, nullable=False),
 )
 
@@ -91,6 +94,9 @@ sessions = Table(
     Column("version", Integer, nullable=False),
     Column("base_ref", String),
     Column("from_dirty", Boolean, nullable=False),
+    Column("dirty_tree", String),
+    Column("furnished", Boolean, nullable=False),
+    Column("port_base", Integer),
     Column("state_before", String),
     Column("prompt_id", String, nullable=False),
     Column("prompt_delivered", Boolean, nullable=False),

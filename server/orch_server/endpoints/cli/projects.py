@@ -52,9 +52,13 @@ def show_(client: Client, project: str, as_json: bool) -> None:
 @click.option("--default-branch", help="Where worktrees start from now on.")
 @click.option("--trusted/--untrusted", default=None, help="Whether the project's own hooks and filters may run.")
 @click.option("--policy", type=POLICIES, help="The approval policy of new sessions.")
+@click.option("--setup", help="A shell command to run in every new worktree; '' for none. Trusted projects only.")
+@click.option("--setup-seconds", type=click.IntRange(1), help="How long that may take.")
+@click.option("--spares", type=click.IntRange(0, 10), help="Keep so many worktrees ready for new sessions.")
 def update(client: Client, as_json: bool, **changed: Any) -> None:
     """Change a project."""
     changed["defaultBranch"] = changed.pop("default_branch")
+    changed["setupSeconds"] = changed.pop("setup_seconds")
     _show(client.change("orch/project/update", **changed), as_json)
 
 
@@ -76,6 +80,10 @@ def _show(project: dict[str, Any], as_json: bool) -> None:
         f"  branch {project['defaultBranch'] or '(what is checked out)'}, {project['sessionCount']} sessions, "
         f"{'trusted' if project['trusted'] else 'not trusted'}, policy {project['policy'] or '(by action)'}"
     )
+    if project["setup"]:
+        show.line(f"  set-up: {project['setup']} (at most {project['setupSeconds']} s)")
+    if project["spares"]:
+        show.line(f"  {project['spares']} worktrees kept ready")
 
 
 def _path(project: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
 @click.option("--prompt", help="What is to be done.")
 @click.option("--model", help="The model, in the agent's own words.")
 @click.option("--base", help="The branch, tag or commit the worktree starts from.")
+@click.option("--from-dirty", is_flag=True, help="Take your uncommitted changes along, as uncommitted ones.")
 @click.option("--policy", type=POLICIES, help="How the agent's requests are decided.")
 @click.option("--title", help="A short name for the list.")
 @click.option("--wait", "wait_", is_flag=True, help="Return when it is done or waits for you.")
@@ -39,6 +40,7 @@ def send(
     prompt: str | None,
     model: str | None,
     base: str | None,
+    from_dirty: bool,
     policy: str | None,
     title: str | None,
     wait_: bool,
@@ -67,6 +69,7 @@ def send(
         prompt=prompt,
         model=model,
         baseRef=base,
+        fromDirty=from_dirty,
         policy=policy,
         title=title,
     )

@@ -1,0 +1,67 @@
+"""Ten ports for every session, so that the servers its agent starts do not meet those of other sessions."""
+
+import asyncio
+import errno
+import hashlib
+import socket
+
+from orch_server.domain.session import LIVE, State
+from orch_server.services.context import Context
+from orch_server.store.transaction import Transaction
+
+BLOCK = 10
+VARIABLE = "ORCH_PORT_BASE"
+
+
+async def environment_for(context: Context, session_id: str) -> dict[str, str]:
+    """Return the variable that tells a session's agent its ports."""
+    base = await block_of(context, session_id)
+    return {} if base is None else {VARIABLE: str(base)}
+
+
+async def block_of(context: Context, session_id: str) -> int | None:
+    """Return the first of a session's ports: those it had, if they are still to be had, else others; None if none are.
+
+    They are free now, and no other live session has them. A program that takes one later is nobody's fault.
+    """
+    async with context.lock("ports"):
+        first, last = context.limits.ports
+        bases = range(first, last - BLOCK + 2, BLOCK)
+        taken = _taken(context, session_id)
+        session = context.store.session(session_id)
+        assert session is not None
+        # Each session begins its search elsewhere, so that one that starts anew finds its old ports free most often.
+        start = int.from_bytes(hashlib.blake2b(session_id.encode(), digest_size=4).digest()) % max(1, len(bases))
+        order = [*bases[start:], *bases[:start]]
+        if session.port_base in bases:
+            order.insert(0, session.port_base)
+        found = await asyncio.to_thread(lambda: next((b for b in order if b not in taken and _are_free(b)), None))
+        if found != session.port_base:
+            await context.store.write(lambda transaction: _set(transaction, session_id, found))
+        return found
+
+
+def _taken(context: Context, session_id: str) -> set[int | None]:
+    states = [State.CREATED, *LIVE]
+    others, _ = context.store.sessions(states=states, limit=10_000)
+    lingering = (context.store.session(other) for other in context.live)
+    return {other.port_base for other in (*others, *lingering) if other is not None and other.id != session_id}
+
+
+def _set(transaction: Transaction, session_id: str, base: int | None) -> None:
+    transaction.session(session_id).port_base = base
+
+
+def _are_free(base: int) -> bool:
+    return all(_is_free(port) for port in range(base, base + BLOCK))
+
+
+def _is_free(port: int) -> bool:
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.bind((host, port))
+        except OSError as error:
+            if error.errno in {errno.EADDRINUSE, errno.EACCES}:
+                return False  # no IPv6 here is no reason
+    return True
