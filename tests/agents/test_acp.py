@@ -31,6 +31,7 @@ from orch_server.agents.adapter import (
     UsageSeen,
     Withdrawn,
 )
+from orch_server.agents.gemini import GeminiAdapter
 from orch_server.agents.texts import capped, error_reason, error_text, text_reason
 from orch_server.domain.events import (
     AgentLog,
@@ -41,6 +42,7 @@ from orch_server.domain.events import (
     AgentToolStarted,
     EventData,
     InputAnswered,
+    PlanEntry,
 )
 from orch_server.domain.session import Action, OptionKind, Policy, QuestionAnswer, Reason, Usage
 
@@ -419,6 +421,44 @@ def test_plan_and_usage_and_what_is_of_no_interest() -> None:
     assert client.update("config_option_update", configOptions=[]) == []
     assert client.update("session_info_update", title="x") == []
     assert client.hear(method="_vendor/thing", params={}) == []
+
+
+def test_plans_come_in_several_forms() -> None:
+    client = Client().start()
+    steps = [{"content": "a", "priority": "low", "status": "completed"}, {"content": "b"}]
+    shown = [PlanEntry(text="a", status="completed"), PlanEntry(text="b", status="pending")]
+    assert client.update("plan", entries=steps)[-1] == AgentPlan(entries=shown)
+    items = {"type": "items", "planId": "1", "entries": steps}
+    assert client.update("plan_update", plan=items) == [AgentPlan(entries=shown)]
+    markdown = {"type": "markdown", "planId": "1", "content": "# Plan"}
+    expected = [AgentPlan(entries=[PlanEntry(text="# Plan", status="pending")])]
+    assert client.update("plan_update", plan=markdown) == expected
+    assert client.update("plan_update", plan={"type": "file", "planId": "1", "uri": "file:///x"}) == []
+    assert client.update("plan_removed", planId="1") == [AgentPlan(entries=[])]
+
+
+def test_history_may_follow_the_load() -> None:
+    client = Client(GeminiAdapter(), conversation_id="c1")
+    client.open({}, loadSession=True)
+    client.take(client.dialogue.prompt(Prompt("p1", "go on")))
+    assert client.chunk("the past", "user_message_chunk") == []
+    assert client.chunk("an old answer") == []
+    assert client.update("available_commands_update", availableCommands=[]) == []
+    assert client.chunk("news")[0] == PromptAccepted("p1")
+
+
+def test_a_cancelled_turn_may_end_as_if_it_had_ended_well() -> None:
+    client = Client().start()
+    client.take(client.dialogue.interrupt())
+    facts = client.hear(id=client.written[-2]["id"], result={"stopReason": "end_turn", "usage": {"inputTokens": 0}})
+    assert facts[-1] == TurnEnded(Reason.USER_STOPPED)
+
+
+def test_gemini_tells_its_usage_elsewhere() -> None:
+    client = Client(GeminiAdapter()).start()
+    quota = {"quota": {"token_count": {"input_tokens": 100, "output_tokens": 20}}}
+    facts = client.answer_last(result={"stopReason": "end_turn", "_meta": quota})
+    assert UsageSeen(Usage(input_tokens=100, output_tokens=20)) in facts
 
 
 @pytest.mark.parametrize(

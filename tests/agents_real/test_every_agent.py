@@ -220,6 +220,13 @@ async def an_interrupt_ends_the_turn(place: Place) -> None:
 
 
 async def a_conversation_goes_on_in_other_runs(place: Place) -> None:
+    conversation = await a_conversation_in_two_runs(place)
+    async with place.run(conversation_id=conversation) as run:
+        assert "say remember me" in (await run.turn("[[recall]]")).text
+
+
+async def a_conversation_in_two_runs(place: Place) -> str:
+    """Begin a conversation, go on with it in another run, kill that one, and return the conversation's name."""
     async with place.run() as run:
         await run.turn("[[say remember me]]")
     place.wait_some_minutes()
@@ -235,8 +242,7 @@ async def a_conversation_goes_on_in_other_runs(place: Place) -> None:
         await resumed.gone()
     assert resumed.all_of(TurnEnded)[-1].reason == Reason.KILLED
     place.wait_some_minutes()
-    async with place.run(conversation_id=run.conversation) as again:
-        assert "say remember me" in (await again.turn("[[recall]]")).text
+    return run.conversation
 
 
 async def a_conversation_that_is_not_there_is_told(place: Place) -> None:
@@ -270,6 +276,14 @@ async def it_has_no_tool_to_ask(place: Place) -> None:
     for action in (Action.IMPLEMENT, Action.PLAN):
         async with place.run(action=action, policy=Policy.DENY) as run:
             assert (await run.turn("[[ask]]")).text.startswith("NO TOOL FOR ask.")
+
+
+async def it_goes_on_once(place: Place) -> None:
+    conversation = await a_conversation_in_two_runs(place)
+    async with place.run(conversation_id=conversation) as run:
+        ended = await run.turn("[[recall]]")
+    assert ended.reason == Reason.AGENT_ERROR
+    assert "could not resume" in ended.text
 
 
 async def it_tries_again_without_a_word(place: Place) -> None:
@@ -320,6 +334,7 @@ INSTEAD: dict[tuple[str, str], Scenario] = {
     ("copilot", a_question_is_answered.__name__): it_has_no_tool_to_ask,
     ("gemini", a_question_is_answered.__name__): it_has_no_tool_to_ask,
     ("opencode", a_question_is_answered.__name__): it_has_no_tool_to_ask,
+    ("gemini", a_conversation_goes_on_in_other_runs.__name__): it_goes_on_once,
     ("gemini", errors_of_the_model_are_told_apart.__name__): it_tries_again_without_a_word,
     ("opencode", errors_of_the_model_are_told_apart.__name__): it_tries_again_without_a_word,
 }

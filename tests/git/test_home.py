@@ -484,9 +484,9 @@ async def _nothing() -> None:
 
 
 async def test_commit(home: Home) -> None:
-    for case in CASES:
-        if case not in {"file to directory", "link"}:
-            CASES[case](home.tree)
+    for name, change in CASES.items():
+        if name not in {"file to directory", "link"}:
+            change(home.tree)
     (home.tree / "x.ignored").write_text("ignored\n")
     done = await home.commit("Say what\n\nAnd why.")
     assert {file.path for file in done.files} >= {"keep.txt", "new/name.txt", "run.sh", "caf\\xe9 \n.txt"}

@@ -1,13 +1,8 @@
-"""The deletion matrix: what may lie in a worktree, how the agent ended, and what the user was shown before.
+"""The deletion matrix: what may lie in a worktree, how the agent ended, and what the user was shown before."""
 
-One cell is one function call, so that the cells that need an ordinary user can be run in a process of their own:
-`python -m tests.services.deletions KIND ENDED SHOWN DIRECTORY`.
-"""
-
-import asyncio
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -173,6 +168,11 @@ KINDS: dict[str, Callable[[World, Path], None]] = {
 }
 
 
+# Permissions mean nothing to root.
+FOR_ORDINARY_USERS = frozenset({"read_only"})
+ORDINARY = 65534
+
+
 async def run_cell(kind: str, ending: str, shown: str, root: Path) -> None:
     """Delete a session as one cell of the matrix says and restore it: every byte is where it was."""
     world = World(root)
@@ -187,28 +187,49 @@ async def run_cell(kind: str, ending: str, shown: str, root: Path) -> None:
             await world.close()
             await world.open()
         await world.settle()
-        await reconcile.look(world.context, session.id)
-        session = world.session(session.id)
-        before, around, index = tree_of(tree), _around(world, session), _index(session)
-
-        token = None if shown == "none" else (await cleanup.preview(world.context, session.id)).token
-        if shown == "stale":
-            os.utime(os.path.join(tree, "README.md"))
-            token = await _refused(world, session, token, before, around)
-        deleted = await cleanup.delete(world.context, session.id, token=token, drop_branch=True)
-        assert deleted.session.state == State.DELETED
-        assert not os.path.lexists(tree)
-        assert _checkout(world) == _checkout_of(around)
-
-        restored = await cleanup.restore(world.context, world.caller, session.id)
-        assert restored.state == session.state
-        assert (restored.branch, restored.worktree_path) == (session.branch, session.worktree_path)
-        assert restored.attention == session.attention
-        assert tree_of(tree) == before
-        assert _index(session) == index
-        assert _around(world, session) == around
+        if kind in FOR_ORDINARY_USERS and os.geteuid() == 0:
+            with _ordinary_user(root):
+                await _delete_and_restore(world, session.id, shown)
+        else:
+            await _delete_and_restore(world, session.id, shown)
     finally:
         await world.close()
+
+
+async def _delete_and_restore(world: World, session_id: str, shown: str) -> None:
+    await reconcile.look(world.context, session_id)
+    session = world.session(session_id)
+    tree = Path(session.worktree_path or "")
+    before, around, index = tree_of(tree), _around(world, session), _index(session)
+
+    token = None if shown == "none" else (await cleanup.preview(world.context, session.id)).token
+    if shown == "stale":
+        os.utime(os.path.join(tree, "README.md"))
+        token = await _refused(world, session, token, before, around)
+    deleted = await cleanup.delete(world.context, session.id, token=token, drop_branch=True)
+    assert deleted.session.state == State.DELETED
+    assert not os.path.lexists(tree)
+    assert _checkout(world) == _checkout_of(around)
+
+    restored = await cleanup.restore(world.context, world.caller, session.id)
+    assert restored.state == session.state
+    assert (restored.branch, restored.worktree_path) == (session.branch, session.worktree_path)
+    assert restored.attention == session.attention
+    assert tree_of(tree) == before
+    assert _index(session) == index
+    assert _around(world, session) == around
+
+
+@contextmanager
+def _ordinary_user(root: Path) -> Iterator[None]:
+    """Give everything below `root` to a user without privileges, and be that user."""
+    for path in (root, *root.rglob("*")):
+        os.chown(path, ORDINARY, ORDINARY, follow_symlinks=False)
+    os.setresuid(ORDINARY, ORDINARY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 async def _refused(
@@ -259,7 +280,3 @@ def _checkout_of(around: Mapping[str, object]) -> object:
 def _index(session: SessionRecord) -> bytes:
     assert session.worktree is not None
     return Path(session.worktree["admin_dir"], "index").read_bytes()
-
-
-if __name__ == "__main__":
-    asyncio.run(run_cell(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4])))

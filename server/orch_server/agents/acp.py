@@ -294,15 +294,11 @@ class AcpDialogue(Dialogue):
                 self._close_message(output)
                 self._accept(output)
                 self._tool(output, update, new=kind == "tool_call")
-            case "plan":
+            case "plan" | "plan_update" | "plan_removed":
                 self._close_message(output)
                 self._accept(output)
                 self._release(output)
-                entries = [
-                    PlanEntry(text=str(entry["content"]), status=str(entry.get("status", "pending")))
-                    for entry in update["entries"]
-                ]
-                output.facts.append(AgentPlan(entries=entries))
+                self._plan(output, update["plan"] if kind == "plan_update" else update)
             case "user_message_chunk":
                 self._accept(output)
             case "usage_update":
@@ -310,6 +306,19 @@ class AcpDialogue(Dialogue):
             case _:
                 if kind not in _SILENT_UPDATES:
                     output.facts.append(_log("unknown", line))
+
+    def _plan(self, output: Output, plan: Mapping[str, Any]) -> None:
+        # Steps, a text in Markdown, or a file that is the agent's own business; without any of them it was removed.
+        if "content" in plan:
+            entries = [PlanEntry(text=capped(str(plan["content"]))[0], status="pending")]
+        elif "uri" in plan:
+            return
+        else:
+            steps = plan.get("entries") or []
+            entries = [
+                PlanEntry(text=str(step["content"]), status=str(step.get("status", "pending"))) for step in steps
+            ]
+        output.facts.append(AgentPlan(entries=entries))
 
     def _chunk(self, output: Output, kind: str, update: Mapping[str, Any]) -> None:
         content = update["content"]
@@ -455,7 +464,7 @@ class AcpDialogue(Dialogue):
         elif method == "elicitation/create" and params.get("mode", "form") == "form":
             self._elicitation(output, number, params)
         else:
-            if not method.startswith(("fs/", "terminal/", "elicitation/", "_")):
+            if not method.startswith(("fs/", "terminal/", "elicitation/", "mcp/", "_")):
                 output.facts.append(_log("unknown", line))
             self._refuse(output, number, f"orch does not offer {method}")
 

@@ -3,8 +3,9 @@
 * It does not ask whether a directory is trusted: nobody could answer (`--skip-trust`).
 * A read-only run is in its plan mode from the start, in which it has no tool that writes.
 * It retries a failing model for minutes.
-* A conversation that is resumed within the minute in which it began is lost: the program begins to save it anew under
-  the same name, before it reads it. What it answers then is told as the error that it is.
+* It resumes a conversation once, and not within the minute in which it began: it begins to save it anew under the same
+  name before it reads it, and later takes the empty twin for a reason to delete both. What it answers then is told as
+  the error that it is.
 """
 
 from orch_server.agents.acp import AcpAdapter

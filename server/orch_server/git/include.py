@@ -16,7 +16,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from orch_server.git.checkout import real_index
 from orch_server.git.command import Git, run, visible
+from orch_server.git.repository import Repository
 from orch_server.git.runtime_dir import opened, opened_made
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import TIMEOUT
@@ -38,69 +40,63 @@ class Included:
 
 
 async def include(
-    git: Git, shadow: Shadow, project: str, worktree: str, *, runtime_dir: str, most_bytes: int
+    git: Git, repository: Repository, shadow: Shadow, worktree: str, *, runtime_dir: str, most_bytes: int
 ) -> Included | None:
     """Bring what `.worktreeinclude` names into a worktree; None where there is no such file."""
-    lines = await asyncio.to_thread(_read_list, project)
+    lines = await asyncio.to_thread(_read_list, repository.path)
     if lines is None:
         return None
     result = Included()
-    links = [line.removeprefix(LINK).strip().strip(b"/") for line in lines if line.startswith(LINK)]
     patterns = [line for line in lines if not line.startswith(LINK)]
-    names = await _ignored(git, shadow, project, [name for name in links if name], result)
     if patterns:
-        listing = os.path.join(shadow.directory, "info", "worktreeinclude")
-        await asyncio.to_thread(_write, listing, b"\n".join(patterns) + b"\n")
-        arguments = ["ls-files", "-z", "--others", "--ignored", f"--exclude-from={listing}"]
-        listed = await run(git, shadow.target(work_tree=project), arguments, timeout=TIMEOUT)
-        ours = os.fsencode(runtime_dir) + b"/"
-        found = [
-            name for name in listed.stdout.split(b"\0")[:-1] if not name.startswith(ours) and not name.endswith(b"/")
-        ]
-        copied = await _ignored(git, shadow, project, found, None)
-        await asyncio.to_thread(_copy_all, project, worktree, copied, most_bytes, result)
-    for name in names:
-        await _link(git, shadow, project, worktree, name, result)
+        names = await _ignored(git, repository, shadow, patterns, os.fsencode(runtime_dir) + b"/")
+        await asyncio.to_thread(_copy_all, repository.path, worktree, names, most_bytes, result)
+    for line in lines:
+        if line.startswith(LINK):
+            name = line.removeprefix(LINK).strip().strip(b"/")
+            problem = await _link(git, repository, shadow, worktree, name)
+            if problem is None:
+                result.links.append(visible(name))
+            else:
+                result.warnings.append(f"{visible(name)} is not linked: {problem}")
     return result
 
 
 async def _ignored(
-    git: Git, shadow: Shadow, project: str, names: Sequence[bytes], result: Included | None
+    git: Git, repository: Repository, shadow: Shadow, patterns: Sequence[bytes], ours: bytes
 ) -> list[bytes]:
-    """Return those of the names that git ignores in the checkout."""
-    if not names:
-        return []
-    stdin = b"".join(name + b"\0" for name in names)
-    asked = shadow.target(work_tree=project)
-    answer = await run(git, asked, ["check-ignore", "-z", "--stdin"], stdin=stdin, accept=(0, 1, 128), timeout=TIMEOUT)
-    ignored = set(answer.stdout.split(b"\0")) if answer.status != 128 else set()
-    if result is not None:
-        result.warnings += [f"{visible(name)} is not ignored by git: no link" for name in names if name not in ignored]
-    return [name for name in names if name in ignored]
+    """Return the files of the checkout that match the patterns and that git ignores."""
+    listing = os.path.join(shadow.directory, "info", "worktreeinclude")
+    await asyncio.to_thread(_write, listing, b"\n".join(patterns) + b"\n")
+    target = real_index(repository, shadow)
+    matching = ["ls-files", "-z", "--others", "--ignored", f"--exclude-from={listing}"]
+    matched = (await run(git, target, matching, timeout=TIMEOUT)).stdout.split(b"\0")[:-1]
+    untracked = await run(git, target, ["ls-files", "-z", "--others", "--exclude-standard"], timeout=TIMEOUT)
+    others = set(untracked.stdout.split(b"\0"))
+    return [name for name in matched if name not in others and not name.startswith(ours) and not name.endswith(b"/")]
 
 
-async def _link(git: Git, shadow: Shadow, project: str, worktree: str, name: bytes, result: Included) -> None:
-    shown = visible(name)
-    source = os.path.join(os.fsencode(project), name)
+async def _link(git: Git, repository: Repository, shadow: Shadow, worktree: str, name: bytes) -> str | None:
+    """Make a link to the checkout's own file or directory of that name; return what stands against it."""
+    top = os.fsencode(os.path.realpath(repository.path))
+    source = os.path.join(top, name)
+    if not name or os.path.realpath(source) != source:
+        return "it is no plain path in the project"
     if not os.path.lexists(source):
-        result.warnings.append(f"{shown} is not there: no link")
-        return
-    if os.path.realpath(source) != os.path.join(os.path.realpath(os.fsencode(project)), name):
-        result.warnings.append(f"{shown} is reached by a symbolic link: no link")
-        return
+        return "it is not there"
+    known = ["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", os.fsdecode(name)]
+    if (await run(git, real_index(repository, shadow), known, timeout=TIMEOUT)).stdout:
+        return "git does not ignore it"
     try:
         await asyncio.to_thread(_make_link, source, worktree, os.fsdecode(name))
     except OSError as error:
-        result.warnings.append(f"{shown} is not linked: {error.strerror}")
-        return
+        return error.strerror or str(error)
     # A pattern with a slash at its end ignores directories and not links: then the link would be taken for new work.
-    asked = shadow.target(work_tree=worktree)
-    answer = await run(git, asked, ["check-ignore", "-z", "--stdin"], stdin=name + b"\0", accept=(0, 1, 128))
-    if answer.status != 0:
+    seen = ["ls-files", "-z", "--others", "--exclude-standard", "--", os.fsdecode(name)]
+    if (await run(git, shadow.target(work_tree=worktree), seen, timeout=TIMEOUT)).stdout:
         await asyncio.to_thread(_remove_link, worktree, os.fsdecode(name))
-        result.warnings.append(f"{shown} is not linked: .gitignore has to name it without a slash at its end")
-        return
-    result.links.append(shown)
+        return ".gitignore has to name it without a slash at its end"
+    return None
 
 
 def _read_list(project: str) -> list[bytes] | None:

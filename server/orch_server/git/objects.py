@@ -8,7 +8,7 @@ from orch_server.domain.wire import WireModel
 from orch_server.git.command import Git, Output, run, visible
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import LARGEST_UNPACKED, PIN_SETTINGS, TIMEOUT
+from orch_server.git.snapshot import PIN_SETTINGS, TIMEOUT, storing
 
 GITLINK = "160000"
 NOTHING = "000000"
@@ -108,9 +108,8 @@ async def carry_over(
     names = listed.stdout + "".join(f"{commit}\n" for commit in commits).encode("ascii")
     packing = ["pack-objects", "--quiet", "--local", "--stdout"]
     pack = (await run(git, shadow.target(), packing, stdin=names, timeout=TIMEOUT)).stdout
-    # A pack for every small application would slow the project's git down.
-    storing = ["unpack-objects", "-q"] if len(pack) < LARGEST_UNPACKED else ["index-pack", "--stdin"]
-    await run(git, replace(repository.target(), settings=PIN_SETTINGS), storing, stdin=pack, timeout=TIMEOUT)
+    project = replace(repository.target(), settings=PIN_SETTINGS)
+    await run(git, project, storing(pack), stdin=pack, timeout=TIMEOUT)
     # By the project's own eyes: whatever is named in it from now on is there.
     check = ["cat-file", "--batch-check"]
     seen = await run(git, repository.target(), check, stdin=names, timeout=TIMEOUT)

@@ -29,7 +29,7 @@ PIN_SETTINGS = (
     ("core.fsync", "all"),  # git does not sync objects by itself, and what is pinned is to be relied on
     ("core.fsyncMethod", "batch"),
 )
-LARGEST_UNPACKED = 4 * 1024 * 1024
+MOST_UNPACKED = 100  # as git does with what it fetches
 
 
 class Fidelity(StrEnum):
@@ -125,12 +125,16 @@ async def pin(
     packing = ["pack-objects", "--quiet", "--revs", "--local", "--stdout"]
     pack = (await run(git, inside, packing, stdin=wanted.encode(), timeout=TIMEOUT)).stdout
     project = replace(repository.target(), settings=PIN_SETTINGS)
-    # A pack for every small snapshot would slow the project's git down.
-    storing = ["unpack-objects", "-q"] if len(pack) < LARGEST_UNPACKED else ["index-pack", "--stdin"]
-    await run(git, project, storing, stdin=pack, timeout=TIMEOUT)
+    await run(git, project, storing(pack), stdin=pack, timeout=TIMEOUT)
     await run(git, project, ["rev-list", "--objects", "--quiet", "--max-count=1", commit], timeout=TIMEOUT)
     await run(git, project, ["update-ref", ref, commit, replaces])  # "": it must be new
     return commit
+
+
+def storing(pack: bytes) -> list[str]:
+    """Return how a pack is taken into the project: a file for each small one would slow its git down."""
+    objects = int.from_bytes(pack[8:12])
+    return ["unpack-objects", "-q"] if objects <= MOST_UNPACKED else ["index-pack", "--stdin"]
 
 
 @dataclass(frozen=True, slots=True)

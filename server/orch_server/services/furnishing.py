@@ -48,8 +48,8 @@ async def furnish(context: Context, session_id: str, environment: dict[str, str]
     try:
         included = await include(
             context.git,
+            repository,
             shadow,
-            project.path,
             worktree.path,
             runtime_dir=context.settings.project_runtime_dirname,
             most_bytes=context.limits.include_bytes,

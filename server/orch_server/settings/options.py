@@ -81,7 +81,6 @@ class Limits(BaseModel):
     )
     trash_days: float = Field(14, ge=0, description="How many days a deleted session can be restored at least.")
 
-
     @field_validator("ports")
     @classmethod
     def _check_ports(cls, ports: tuple[int, int]) -> tuple[int, int]:

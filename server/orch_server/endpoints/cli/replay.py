@@ -50,7 +50,7 @@ def _adapter(name: str) -> Adapter:
     config = {key: AgentConfig(table.protocol, table.command, table.env) for key, table in tables.items()}
     catalog = build_catalog(config, python=sys.executable, demo_state=os.path.join(places.home, "demo"))
     # A recording may be named for its protocol as well: gemini-acp is gemini, which speaks nothing else.
-    adapter = catalog.get(name) or catalog.get(name.removesuffix("-acp"))
+    adapter = catalog.get(name) or catalog.get(name.removesuffix("-acp").removesuffix("-app-server"))
     if adapter is None:
         raise click.BadParameter(f"{name!r} is not known; there are {', '.join(catalog)}.", param_hint="AGENT")
     return adapter
