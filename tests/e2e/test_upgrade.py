@@ -151,7 +151,7 @@ def test_a_socket_directory_of_somebody_else_is_not_entered(home: OrchHome) -> N
     home.cli("hub", "stop")
     wait_until(lambda: home.hubs() == [], PATIENCE)
     elsewhere = home.root / "elsewhere"
-    directory.rename(elsewhere)
+    elsewhere.mkdir(0o700)
     directory.symlink_to(elsewhere)
     refused = _run(home, "orch-server")
     assert refused.returncode == UNREACHABLE
