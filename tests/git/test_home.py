@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git import checkout, exchange, undo
+from orch_server.git import checkout, exchange, spares, undo
 from orch_server.git.apply import Outcome, Strategy, Work, apply, prepare
 from orch_server.git.commit import Committed, commit
+from orch_server.git.dirty import dirty_tree, lay_out
 from orch_server.git.identity import as_user
+from orch_server.git.include import include
 from orch_server.git.repository import inspect
 from orch_server.git.worktree import Worktree
 from tests.git.conftest import Room
+from tests.git.test_safety import Canaries, make_hostile
 from tests.repositories import ScratchRepository, write_files
 
 RUNTIME_DIR = ".orchestrator"
@@ -571,3 +574,39 @@ async def test_a_directory_that_is_a_link_is_not_followed(home: Home, tmp_path: 
     with pytest.raises(OrchError):
         await home.apply(Strategy.PATCH)
     assert list(outside.iterdir()) == []
+
+
+async def test_no_canary_fires(room: Room, tmp_path: Path) -> None:
+    """Nothing that a repository names runs, whichever way work goes home or a worktree begins."""
+    canaries = Canaries(tmp_path / "canaries")
+    make_hostile(room.scratch, canaries)
+    room.repository = await inspect(room.git, str(room.scratch.path))
+    home = Home(room, await room.create())
+    scratch = home.scratch
+    scratch.git("config", "core.hooksPath", "/nowhere")
+    scratch.git("commit", "--quiet", "--no-verify", "--allow-empty", "-m", "meanwhile")
+    scratch.git("config", "--unset", "core.hooksPath")
+    canaries.fired()
+    for kind in ("f1", "f2", "f3", "f4", "t", "c", "m"):
+        (home.tree / f"file.{kind}").write_text("changed\n")
+    await home.apply(Strategy.PATCH)
+    await home.undo()
+    await home.apply(Strategy.MERGE)
+    await home.undo()
+    scratch.write(
+        {"README.md": "dirty\n", ".worktreeinclude": "*.ignored\n", "x.ignored": "x\n", ".gitignore": "*.ign*\n"}
+    )
+    room.repository = await inspect(room.git, str(scratch.path))
+    repository, shadow = room.repository, room.shadow
+    base = str(repository.head_commit)
+    await spares.make(room.git, repository, shadow, RUNTIME_DIR, home.made.base, trusted=False)
+    claimed = await spares.claim(room.git, repository, shadow, await room.plan(base), trusted=False)
+    assert claimed is not None
+    await lay_out(room.git, shadow, claimed, await dirty_tree(room.git, repository, shadow, base))
+    found = await include(room.git, repository, shadow, claimed.path, runtime_dir=RUNTIME_DIR, most_bytes=1000)
+    assert found is not None
+    assert found.files == 1
+    await spares.make(room.git, repository, shadow, RUNTIME_DIR, base, trusted=False)
+    (spare,) = await spares.listed(room.git, repository, RUNTIME_DIR)
+    await spares.remove(room.git, repository, shadow, RUNTIME_DIR, spare)
+    assert canaries.fired() == set()

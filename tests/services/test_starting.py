@@ -234,6 +234,7 @@ async def test_the_setup_command_runs_before_the_agent_with_its_environment(worl
         (f"sleep {SLEEP} & sleep {SLEEP}", 1, "more than 1 seconds"),
         ("kill -9 $$", 20, "killed"),
     ],
+    ids=["exit code", "too long", "killed"],
 )
 async def test_a_setup_command_that_fails_is_a_warning(world: World, command: str, seconds: int, problem: str) -> None:
     await setup(world, command, seconds)

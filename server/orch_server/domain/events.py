@@ -307,7 +307,7 @@ class AgentLog(EventData):
     """A line of the agent that is no message: its standard error, something unknown, or raw output."""
 
     type = "agent.log"
-    stream: str = Field(description="stderr, unknown or raw.")
+    stream: str = Field(description="stderr, unknown, raw, or setup (what is done in a worktree before its agent starts).")
     text: str
 
 
