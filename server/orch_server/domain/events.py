@@ -307,7 +307,7 @@ class AgentLog(EventData):
     """A line of the agent that is no message: its standard error, something unknown, or raw output."""
 
     type = "agent.log"
-    stream: str = Field(description="stderr, unknown, raw, or setup (what is done in a worktree before its agent starts).")
+    stream: str = Field(description="stderr, unknown, raw, or setup (before the agent starts).")
     text: str
 
 
