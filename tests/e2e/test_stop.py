@@ -41,7 +41,7 @@ def test_nothing_is_left_of_an_agent_that_defends_itself(home: OrchHome) -> None
     wait_until(lambda: is_gone(runner.pid))
     wait_until(
         lambda: [process.pid for process in home.processes()] == [home.hub_pid()]
-    )  # git may look at what is left
+    )
     print(f"an agent that ignores signals and its two children were gone in {seconds:.1f} s")
     assert seconds < STOP_SECONDS
 
