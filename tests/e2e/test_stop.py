@@ -39,9 +39,7 @@ def test_nothing_is_left_of_an_agent_that_defends_itself(home: OrchHome) -> None
     session = home.session(session_id)
     assert (session["state"], session["reason"], session["pid"]) == ("stopped", "user_stopped", None)
     wait_until(lambda: is_gone(runner.pid))
-    wait_until(
-        lambda: [process.pid for process in home.processes()] == [home.hub_pid()]
-    )
+    wait_until(lambda: [process.pid for process in home.processes()] == [home.hub_pid()])
     print(f"an agent that ignores signals and its two children were gone in {seconds:.1f} s")
     assert seconds < STOP_SECONDS
 
