@@ -30,7 +30,7 @@ test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on
 
 test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox with only the loopback interface
 	$(BIN)/python -m tests.agents_real.programs
-	$(BIN)/python -m pytest -q -m agents
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m agents
 
 demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
 	$(BIN)/orch demo

@@ -97,13 +97,14 @@ def _said(home: OrchHome, session_id: str) -> str:
 
 
 def _digest(root: Path) -> str:
-    """Return a digest of every file below the checkout, `.git` with its index and objects included.
+    """Return a digest of every file below the checkout, `.git` with its index and configuration included.
 
-    Left out is what a session owns: `.orchestrator`, its branch and that branch's log, and git's entry of its worktree.
+    Left out is what a session owns: `.orchestrator`, its refs and their logs, git's entry of its worktree; and the
+    objects, to which snapshots of its work in progress are added.
     """
     digest = hashlib.sha256()
     for directory, folders, files in os.walk(root):
-        folders[:] = sorted(set(folders) - {".orchestrator", "worktrees", "orch"})
+        folders[:] = sorted(set(folders) - {".orchestrator", "worktrees", "orch", "objects"})
         for name in sorted(files):
             path = Path(directory) / name
             digest.update(f"{path.relative_to(root)}\0{path.lstat().st_mode}\0".encode())
