@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from orch_server.runtime import runner
 from orch_server.runtime.bundle import Bundle, Fate, live_cookies
 from orch_server.runtime.runs import RunSpec
 from tests.runtime.agents import ECHO, HYDRA, hydra_is_awake, hydra_is_dead, is_alive, processes_with, python
@@ -74,6 +75,18 @@ def test_a_torn_journal(bundle: Bundle) -> None:
     assert bundle.fates() == {}
     write(bundle, "in.jsonl", '{"id": "a", "line": "x"}\n{"done": "a"}\n{"id": "b"}\n{"id": "c", "li')
     assert bundle.fates() == {"a": Fate.WRITTEN, "b": Fate.IN_DOUBT}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="without /proc nobody is known by a cookie")
+def test_a_process_that_has_just_begun_carries_its_cookie() -> None:
+    """posix_spawn returns as soon as the child has given up its old memory: before its environment can be read."""
+    for _ in range(50):
+        agent = os.posix_spawn("/bin/sleep", ["sleep", "60"], {"ORCH_RUN": "just-begun"})
+        try:
+            assert runner.cookie_of(agent) == "just-begun"
+        finally:
+            os.kill(agent, signal.SIGKILL)
+            os.waitpid(agent, 0)
 
 
 async def test_who_is_alive(hub: MakeHub) -> None:

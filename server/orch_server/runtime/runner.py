@@ -58,6 +58,7 @@ CHECK_SECONDS = 1.0
 LIMIT_GRACE = (1.0, 1.0)
 LEFTOVER_GRACE = 0.3  # what the agent left may still say goodbye
 SWEEP_SECONDS = 5.0
+EXEC_LOOKS = 300  # a millisecond apart: how long a process may take from one program to the next
 
 APPEND = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 LINUX = sys.platform == "linux"
@@ -846,15 +847,40 @@ def newest_pids() -> list[int]:
 
 
 def cookie_of(pid: int) -> str:
-    """Return the cookie that a process carries in its environment, or nothing."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as environ:
-            for setting in environ.read().split(b"\0"):
+    """Return the cookie that a process carries in its environment, or nothing.
+
+    Between its old program and its new one a process has no environment yet. That takes microseconds, or longer where
+    the machine is busy, and whoever was not seen then would be left running.
+    """
+    settled = False
+    for _ in range(EXEC_LOOKS):
+        if environ := read_proc(pid, "environ"):
+            for setting in environ.split(b"\0"):
                 if setting.startswith(b"ORCH_RUN="):
                     return setting[len(b"ORCH_RUN=") :].decode("ascii", "replace")
-    except OSError:
-        pass  # gone, or another user's
+            return ""
+        if settled or not has_program(pid):
+            return ""
+        settled = bool(read_proc(pid, "cmdline"))  # its environment is there an instant later
+        time.sleep(0.001)
     return ""
+
+
+def has_program(pid: int) -> bool:
+    """Whether there is a program to a process, as there is none to a kernel thread or a zombie."""
+    try:
+        return bool(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
+
+
+def read_proc(pid: int, name: str) -> bytes:
+    """Return a file of a process, empty where the process is gone or another user's."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
 
 
 def start_time(pid: int) -> int | None:
@@ -865,11 +891,7 @@ def start_time(pid: int) -> int | None:
 
 def stat_fields(pid: int) -> list[bytes]:
     """Return the fields of /proc/PID/stat from the state on (the name before it may hold anything)."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b")")[2].split()
-    except OSError:
-        return []
+    return read_proc(pid, "stat").rpartition(b")")[2].split()
 
 
 def boot_id() -> str:
