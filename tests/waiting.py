@@ -8,7 +8,7 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 
-def wait_until(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:
+def wait_until(predicate: Callable[[], Value], timeout: float = 30.0) -> Value:
     """Return the first true value of `predicate`; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):
@@ -17,7 +17,7 @@ def wait_until(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:
     return value
 
 
-async def wait_until_async(predicate: Callable[[], Value], timeout: float = 10.0) -> Value:
+async def wait_until_async(predicate: Callable[[], Value], timeout: float = 30.0) -> Value:
     """Return the first true value of `predicate` while the event loop goes on; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (value := predicate()):

@@ -136,7 +136,12 @@ async def _follow_up_and_read(clients: list[Client], ids: list[str]) -> None:
     dashboard = await client.call("orch/dashboard/get")
     assert len(dashboard["failures"]) == 4
     await client.call("orch/event/subscribe", {"after": 0, "types": ["artifact.*"]})
-    await client.until(lambda client: {event["sessionId"] for event in client.events()} >= set(ids), timeout=60)
+    await client.until(
+        lambda client: (
+            {event["sessionId"] for event in client.events() if event["type"].startswith("artifact.")} >= set(ids)
+        ),
+        timeout=60,
+    )
     kinds = {item["kind"] for item in (await client.call("orch/artifact/list", {"session": first}))["items"]}
     assert kinds == {"transcript", "diff"}
     found = await client.call("orch/search", {"query": "painted"})

@@ -14,6 +14,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import command
 from orch_server.git.command import INTENT_VARIABLE, Git, Target, find_git, is_oid, kill_survivors, run, visible
 from tests.repositories import hermetic_environment, make_repository
+from tests.waiting import wait_until_async
 
 
 @contextmanager
@@ -121,7 +122,7 @@ async def test_a_call_that_takes_too_long_is_ended_with_its_children(tmp_path: P
         begun = time.monotonic()
         with pytest.raises(OrchError, match=r"did not finish within 0\.3 seconds"):
             await run(git, Target(), ["status"], timeout=0.3, intent="too-long")
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 60
     await nobody_carries("too-long")
 
 
@@ -149,7 +150,7 @@ async def test_a_child_that_keeps_the_pipes_does_not_keep_the_call(tmp_path: Pat
         begun = time.monotonic()
         answer = await run(git, Target(), ["status"])
         assert answer.line == "done"
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 60
 
 
 async def test_too_much_output_ends_the_call(tmp_path: Path) -> None:
@@ -185,15 +186,12 @@ async def test_any_directory_is_taken_as_it_is(git: Git, tmp_path: Path, directo
 
 
 async def test_many_calls_at_once_do_not_block_the_loop(tmp_path: Path) -> None:
-    with fake_git(tmp_path, "sleep 0.2") as git:
+    """They end when the loop says so, which it can only while they run."""
+    with fake_git(tmp_path, f"cd {tmp_path}; : > begun.$$; until [ -e go ]; do sleep 0.02; done") as git:
         calls = asyncio.gather(*(run(git, Target(), ["status"]) for _ in range(16)))
-        longest = 0.0
-        while not calls.done():
-            before = time.monotonic()
-            await asyncio.sleep(0.01)
-            longest = max(longest, time.monotonic() - before)
+        await wait_until_async(lambda: len(list(tmp_path.glob("begun.*"))) == 16)
+        (tmp_path / "go").touch()
         await calls
-    assert longest < 0.2
 
 
 def test_names() -> None:

@@ -35,6 +35,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import git.cmd
 
+EXEC_LOOKS = 300  # a millisecond apart: how long a process may take from one program to the next
 INTENT_VARIABLE = "ORCH_GIT_INTENT"
 OVERRIDES = (
     ("core.hooksPath", "/dev/null"),
@@ -374,14 +375,24 @@ def _kill_survivors(intent: str) -> int:
 
 def _carriers(intent: str) -> list[int]:
     cookie = f"{INTENT_VARIABLE}={intent}".encode()
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    return [
+        int(name) for name in os.listdir("/proc") if name.isdigit() and cookie in _environment_of(name).split(b"\0")
+    ]
+
+
+def _environment_of(pid: str) -> bytes:
+    """Return a process's environment; one that just goes from one program to the next is waited for."""
+    settled = False
+    for _ in range(EXEC_LOOKS):
         try:
-            with open(f"/proc/{name}/environ", "rb") as file:  # reads as empty once the process is a zombie
-                if cookie in file.read().split(b"\0"):
-                    found.append(int(name))
+            os.readlink(f"/proc/{pid}/exe")  # kernel threads and zombies have no program
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                environment = file.read()
+            if environment or settled:
+                return environment
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                settled = bool(file.read())  # its environment is there an instant later
         except OSError:
-            continue
-    return found
+            return b""  # gone, or another user's
+        time.sleep(0.001)
+    return b""
