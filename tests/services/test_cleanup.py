@@ -18,6 +18,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.session import Action, Attention, State
 from orch_server.services import artifacts, cleanup, projects, reconcile, sessions, transcript, wip
 from orch_server.services.context import Caller, RequestKey
+from orch_server.settings import crashpoint
 from tests.services.deletions import ENDINGS, FOR_ORDINARY_USERS, KINDS, SHOWN, run_cell
 from tests.services.world import World, tree_of
 
@@ -452,9 +453,9 @@ async def test_a_project_whose_sessions_are_purged_can_be_removed(world: World) 
 # -- killed in between ------------------------------------------------------------------------------------------
 
 STEPS = {
-    "delete": ["delete.begun", "delete.pinned", "delete.prepared", "delete.moved", "delete.settled", "delete.done"],
-    "restore": ["restore.begun", "restore.moved", "restore.recorded", "restore.done"],
-    "rebuild": ["rebuild.begun", "rebuild.made"],
+    "delete": ["cleanup.begun", "delete.pinned", "delete.prepared", "delete.moved", "delete.settled", "delete.done"],
+    "restore": ["cleanup.begun", "restore.moved", "restore.recorded", "restore.done"],
+    "rebuild": ["cleanup.begun", "rebuild.made"],
     "purge": ["delete.done", "purge.destroyed", "purge.emptied", "purge.removed"],
 }
 
@@ -487,7 +488,7 @@ async def test_a_hub_that_dies_between_two_steps_loses_nothing(
 
     key = RequestKey("k1", "orch/session/restore", "digest")
     with monkeypatch.context() as patched:
-        patched.setattr(cleanup, "reached", die)
+        patched.setattr(crashpoint, "_reached", die)
         patched.setattr(cleanup, "_to_the_end", _directly)
         with pytest.raises(Killed):
             await _do(world, verb, session.id, token, key)
@@ -502,7 +503,7 @@ async def test_a_hub_that_dies_between_two_steps_loses_nothing(
         return
     if found.state == State.DELETED:
         assert verb == "delete"
-        assert step not in {"delete.begun", "delete.pinned", "delete.prepared"}
+        assert step not in {"cleanup.begun", "delete.pinned", "delete.prepared"}
         assert not tree.exists()
         await cleanup.restore(world.context, world.caller, session.id)
     assert world.session(session.id).state == session.state

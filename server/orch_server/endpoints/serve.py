@@ -15,6 +15,7 @@ from orch_server.endpoints.bridge import copy
 from orch_server.hub.address import AddressRefused
 from orch_server.hub.dial import ANOTHER_HUB
 from orch_server.hub.hub import AnotherHub, Hub
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.settings.options import ConfigError
 from orch_server.settings.places import Places, find_places
 
@@ -59,6 +60,7 @@ async def _serve(places: Places, ready_fd: int | None) -> None:
     sys.setswitchinterval(0.001)  # the store's thread computes much, and requests should not wait 5 ms for it
     gc.freeze()  # what was imported lives as long as the hub; it need not be looked at again and again
     hub.listen()
+    crashpoint("hub.listening")
     _tell(ready_fd, "ready")
     await hub.serve()
 

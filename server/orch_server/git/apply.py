@@ -36,6 +36,7 @@ from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import TIMEOUT, project_files, snapshot, worktree_files
 from orch_server.git.worktree import Worktree, check_recorded
+from orch_server.settings.crashpoint import crashpoint
 
 
 class Strategy(StrEnum):
@@ -124,6 +125,7 @@ async def apply(
     session_id = work.worktree.session_id
     record = await undo.keep(git, repository, shadow, made, changes, outcome.heads, session_id=session_id, about=about)
     try:
+        crashpoint("apply.kept")
         await exchange_files(git, repository, shadow, made, changes, outcome.heads, record)
     except BaseException:
         await asyncio.shield(undo.set_aside(git, repository, record))

@@ -21,6 +21,7 @@ from orch_server.git.objects import NOTHING, Changed, Conflict, ConflictKind
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import TIMEOUT
+from orch_server.settings.crashpoint import crashpoint
 
 
 class ApplyPreview(WireModel):
@@ -79,17 +80,22 @@ async def exchange_files(
 ) -> None:
     """Carry an exchange out, and move index and branch with it."""
     await asyncio.to_thread(made.write_plan, changes, heads, record)
+    crashpoint("apply.planned")
     await asyncio.to_thread(made.carry_out)
+    crashpoint("apply.exchanged")
     if heads.before is not None and heads.after is not None and heads.before != heads.after:
         index = real_index(repository, shadow)
         try:
             await set_index(git, index, [heads.before, heads.after])
+            crashpoint("apply.indexed")
             words = ["update-ref", "-m", f"orch: {os.path.basename(record)}", "HEAD", heads.after, heads.before]
             await run(git, repository.target(), words)
+            crashpoint("apply.moved")
         except BaseException:
             await asyncio.shield(_take_back(git, repository, shadow, made))
             raise
     await asyncio.to_thread(made.finish)
+    crashpoint("apply.finished")
 
 
 async def recover(git: Git, repository: Repository, shadow: Shadow, runtime_dir: str) -> list[str]:

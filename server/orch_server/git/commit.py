@@ -18,6 +18,7 @@ from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import TIMEOUT, UPDATE_OPTIONS, snapshot, worktree_files
 from orch_server.git.worktree import Worktree, check_recorded
+from orch_server.settings.crashpoint import crashpoint
 
 UNDER_WAY = {
     "MERGE_HEAD": "merge",
@@ -55,11 +56,15 @@ async def commit(
             made = await _commit_as_in_a_terminal(git, worktree, paths, message)
             return Committed(commit=made, files=await list_files(git, shadow, head, made))
         made = await make_commit(git, shadow, taken.tree, (head,), f"{message}\n".encode())
+        crashpoint("commit.made")
         await carry_over(git, repository, shadow, [made], [taken.tree], [await tree_of(git, shadow, head)])
+        crashpoint("commit.carried")
         index = replace(shadow.target(work_tree=worktree.path), git_dir=worktree.admin_dir, common_dir=shadow.directory)
         await set_index(git, index, [taken.tree])
+        crashpoint("commit.indexed")
         words = ["update-ref", "-m", f"commit: {message.splitlines()[0]}", "HEAD", made, head]
         await run(git, target, words)
+        crashpoint("commit.referenced")
         return Committed(commit=made, files=files)
 
 

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import visible
 from orch_server.git.runtime_dir import make_runtime_dir, opened, opened_made
+from orch_server.settings.crashpoint import crashpoint
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +123,7 @@ class Exchange:
 
     def finish(self) -> None:
         """Clear away what was moved aside: it is kept in the undo record."""
+        crashpoint("apply.finishing")
         with open(os.path.join(self.place, "done"), "wb"):
             pass
         shutil.rmtree(self.place)
@@ -130,6 +132,7 @@ class Exchange:
         aside = os.path.join(self.place, "old", str(number))
         with _parent(self.root, change.path) as (directory, name):
             os.rename(name, aside, src_dir_fd=directory)
+        crashpoint("apply.aside")
         if content_name(aside, self.object_format) != change.before:
             raise _stopped(f"{visible(os.fsencode(change.path))} was changed meanwhile", change.path)
 

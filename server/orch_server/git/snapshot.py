@@ -20,6 +20,7 @@ from orch_server.git.command import Git, Output, Target, kill_survivors, run, vi
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
 from orch_server.git.worktree import Worktree, check_recorded
+from orch_server.settings.crashpoint import crashpoint
 
 TIMEOUT = 10 * 60.0
 UPDATE_OPTIONS = ("--add", "--remove", "--replace")
@@ -124,10 +125,13 @@ async def pin(
     wanted = "\n".join([commit, *(f"^{parent}" for parent in parents), ""])
     packing = ["pack-objects", "--quiet", "--revs", "--local", "--stdout"]
     pack = (await run(git, inside, packing, stdin=wanted.encode(), timeout=TIMEOUT)).stdout
+    crashpoint("pin.packed")
     project = replace(repository.target(), settings=PIN_SETTINGS)
     await run(git, project, storing(pack), stdin=pack, timeout=TIMEOUT)
+    crashpoint("pin.stored")
     await run(git, project, ["rev-list", "--objects", "--quiet", "--max-count=1", commit], timeout=TIMEOUT)
     await run(git, project, ["update-ref", ref, commit, replaces])  # "": it must be new
+    crashpoint("pin.made")
     return commit
 
 

@@ -33,6 +33,7 @@ from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import PIN_SETTINGS, pin
 from orch_server.git.wip import take_exact, wip_ref
 from orch_server.git.worktree import Worktree
+from orch_server.settings.crashpoint import crashpoint
 
 TIMEOUT = 10 * 60.0
 PURGING = ".purging-"
@@ -170,6 +171,7 @@ async def is_moved(trashed: Trashed) -> bool:
 async def move(trashed: Trashed) -> None:
     """Write the manifests and rename the directory into the trash: from here on there is only forward."""
     await asyncio.to_thread(_write_manifests, trashed)
+    crashpoint("trash.written")
     if trashed.present and not await is_moved(trashed):
         await asyncio.to_thread(_rename, trashed, trashed.worktree.path, trashed.place)
 
@@ -187,12 +189,14 @@ async def settle(git: Git, trashed: Trashed) -> None:
     """Have git's entry follow the directory, and let go of the branch. What was tampered with is left as it is."""
     if trashed.present and trashed.own_git_file:
         await asyncio.to_thread(_point, trashed, trashed.worktree.path, trashed.place)
+        crashpoint("trash.pointed")
     if not trashed.readable:
         return
     if trashed.head is not None and trashed.head_ref is not None:
         head, head_ref = await read_head(git, trashed.worktree)
         if (head, head_ref) == (trashed.head, trashed.head_ref):
             await run(git, _entry(trashed), ["update-ref", "--no-deref", "HEAD", trashed.head, trashed.head])
+            crashpoint("trash.detached")
     if trashed.drop_branch and trashed.branch_commit is not None:
         await _drop_branch(git, trashed)
 
@@ -204,6 +208,7 @@ async def _drop_branch(git: Git, trashed: Trashed) -> None:
     commit, _, elsewhere = (await run(git, project, listing)).line.partition(" ")
     if commit == trashed.branch_commit and not elsewhere:
         await run(git, project, ["update-ref", "-d", trashed.branch_ref, commit])
+        crashpoint("trash.branch_gone")
 
 
 # -- and back ---------------------------------------------------------------------------------------------------
@@ -228,6 +233,7 @@ async def bring_back(git: Git, shadow: Shadow | None, trashed: Trashed) -> Workt
         made = await rebuild(git, shadow, made, trashed.wip, trashed.index, runtime_dir_name=trashed.runtime_dir)
     if trashed.present and trashed.own_git_file:
         await asyncio.to_thread(_point, trashed, trashed.place, made.path)
+        crashpoint("trash.pointed_back")
     if not trashed.readable:
         return made
     async with git.lock(made.common_dir):
@@ -278,6 +284,7 @@ async def rebuild(
         await run(git, target, ["checkout-index", "--all", "--quiet"], timeout=TIMEOUT)
     finally:
         await asyncio.to_thread(_unlink, scratch)
+    crashpoint("rebuild.filled")
     own_index = os.path.join(worktree.admin_dir, "index")
     if index is not None and not await asyncio.to_thread(os.path.lexists, own_index):
         content = (await run(git, shadow.target(), ["cat-file", "blob", index])).stdout
@@ -330,10 +337,12 @@ async def destroy(git: Git, trashed: Trashed) -> None:
     """Remove what lies in the trash, git's entry for it, and the pins. This alone cannot be taken back."""
     root = os.path.join(trashed.worktree.project, trashed.runtime_dir)
     await asyncio.to_thread(_condemn, root, trashed)
+    crashpoint("purge.condemned")
     if trashed.readable and await asyncio.to_thread(os.path.isdir, trashed.worktree.common_dir):
         async with git.lock(trashed.worktree.common_dir):
             await _remove_entry(git, trashed)
         await asyncio.to_thread(_remove_condemned, root, trashed)
+        crashpoint("purge.cleared")
         await _drop_pins(git, trashed)
         project = Target(git_dir=trashed.worktree.common_dir, settings=PIN_SETTINGS)
         saved = await read_ref(git, trashed.worktree.common_dir, wip_ref(trashed.session_id))
@@ -461,6 +470,7 @@ def _rename(trashed: Trashed, source: str, target: str) -> None:
             ) from error
         if closed:
             os.chmod(name, trashed.mode, dir_fd=new)
+        crashpoint("trash.renamed")
         os.fsync(new)
         os.fsync(old)
 

@@ -22,6 +22,7 @@ from orch_server.git.objects import NOTHING, Conflict, ConflictKind, carry_over,
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import TIMEOUT
+from orch_server.settings.crashpoint import crashpoint
 
 UNDO = "refs/orch/undo"
 UNDONE = "refs/orch/undone"
@@ -112,6 +113,7 @@ async def take_back(git: Git, repository: Repository, shadow: Shadow, record: Re
     heads = Heads(record.heads.after, record.heads.before)
     changes = await look(repository, made, touched, heads)
     await exchange_files(git, repository, shadow, made, changes, heads, "")
+    crashpoint("undo.exchanged")
     await set_aside(git, repository, record.name)
 
 

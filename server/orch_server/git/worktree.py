@@ -25,6 +25,7 @@ from orch_server.git import runtime_dir
 from orch_server.git.command import Git, Target, is_oid, kill_survivors, run, visible
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
+from orch_server.settings.crashpoint import crashpoint
 
 PERCENT = re.compile(rb"(\d{1,3})% \(")
 REGISTER_TIMEOUT = 60.0
@@ -116,6 +117,7 @@ async def create(
             await run(git, target, arguments, intent=planned.intent, timeout=REGISTER_TIMEOUT)
     except OrchError as error:
         raise await _explain(git, target, planned, error) from error
+    crashpoint("worktree.registered")
     worktree = await asyncio.to_thread(read_worktree, planned)
     target = Target(
         git_dir=worktree.admin_dir,
@@ -125,6 +127,7 @@ async def create(
         trusted=trusted,
     )
     await _check_out(git, target, planned, progress)
+    crashpoint("worktree.checked_out")
     return worktree
 
 
@@ -135,6 +138,7 @@ async def recover(git: Git, planned: WorktreePlan) -> Worktree | None:
     files, without an index; (5) everything.
     """
     await kill_survivors(git, planned.intent)
+    crashpoint("worktree.recovering")
     async with git.lock(planned.common_dir):
         target = Target(directory=planned.project, git_dir=planned.common_dir)
         ref = f"refs/heads/{planned.branch}"
@@ -142,6 +146,7 @@ async def recover(git: Git, planned: WorktreePlan) -> Worktree | None:
         if tip.status == 0 and await asyncio.to_thread(_is_complete, planned):
             return await asyncio.to_thread(read_worktree, planned)
         await asyncio.to_thread(_move_aside, planned)
+        crashpoint("worktree.aside")
         if tip.line == planned.base:
             # Only while it is still at the base: git compares, under its own lock.
             await run(git, target, ["update-ref", "-d", ref, planned.base], intent=planned.intent)

@@ -29,6 +29,7 @@ from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
 from orch_server.services.session_logs import SessionLogs
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.settings.options import read_config, read_settings
 from orch_server.settings.places import Places
 from orch_server.store.records import StoredEvent
@@ -67,6 +68,7 @@ class Hub:
         places = self._places
         os.makedirs(places.home, mode=0o700, exist_ok=True)
         self._lock = _take_lock(places.lock)
+        crashpoint("hub.locked")
         settings, config = read_settings(places), read_config(places.config_file)
         logging.getLogger().setLevel(settings.log_level.upper())
         self._idle_seconds = config.limits.hub_idle_seconds
@@ -78,9 +80,11 @@ class Hub:
 
         store = Store(_database_path(places, settings.database_url), publish)
         feed.last_seq = store.last_seq
+        crashpoint("hub.opened")
         epoch = int(store.fact("epoch") or 0) + 1
         last_seen = float(store.fact("last_seen") or time.time())
         await store.write(lambda transaction: transaction.set_fact("epoch", str(epoch)))
+        crashpoint("hub.counted")
         self._context = Context(
             places=places,
             settings=settings,
@@ -104,6 +108,7 @@ class Hub:
         self._dispatcher = Dispatcher(self._context)
         await store.write(lambda transaction: transaction.emit(HubStarted(version=__version__)))
         await recovery.recover(self._context, max(0.0, time.time() - last_seen))
+        crashpoint("hub.recovered")
         self._context.spawn(turns.keep_all(self._context))
 
     def leave(self, reason: str = "asked") -> None:
@@ -122,6 +127,7 @@ class Hub:
         """Bind the socket and accept clients from now on."""
         self._stop_listening()
         self._listener = address.listen(self._places.socket)
+        crashpoint("hub.bound")
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     async def until_left(self) -> None:
@@ -223,6 +229,7 @@ class Hub:
         assert context is not None
         self._stop_listening()
         log.info("The hub leaves: %s", self._reason)
+        crashpoint("hub.leaving")
         for bring_up in list(context.bring_ups.values()):
             await asyncio.wait([bring_up.task], timeout=_HELLO_SECONDS)
         for live in list(context.live.values()):
@@ -232,6 +239,7 @@ class Hub:
             await context.store.write(lambda transaction: transaction.emit(HubStopping(reason=self._reason)))
         except OrchError as error:
             log.warning("The hub's leave is not recorded: %s", error)
+        crashpoint("hub.left")
         for connection in list(self._connections.values()):
             connection.close()
         for task in list(context.tasks):
@@ -242,6 +250,7 @@ class Hub:
             pass  # not ours alone, or in use again
         context.follower.close()
         await context.store.close()
+        crashpoint("hub.closed")
         context.git.close()
         if self._lock is not None:
             os.close(self._lock)

@@ -16,6 +16,7 @@ from orch_server.domain.ids import random_id
 from orch_server.domain.wire import Params
 from orch_server.services.context import Caller, Context, Environment, RequestKey
 from orch_server.services.feed import Listener, Subscription
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
 
 log = logging.getLogger(__name__)
@@ -154,9 +155,11 @@ class Dispatcher:
                         encode(method, method.recall(self._context, session)) if method.recall else session.wire_bytes()
                     )
             reply = await self._run(method, params, Caller(client.environment, key), client)
+            crashpoint("request.done")
             await self._context.store.write(
                 lambda transaction: transaction.claim_key(key.key, key.method, key.digest, None, reply)
             )
+            crashpoint("request.kept")
             return reply
         finally:
             del self._under_way[key.key]

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any
 
 from orch_server.runtime import runner
+from orch_server.settings.crashpoint import crashpoint
 
 SURE_WHEN_EMPTY = 10  # looks that found nothing, on a machine whose processes come and go all the time
 
@@ -202,6 +203,7 @@ class Bundle:
         claim = os.path.join(self.path, f"run.json.{os.getpid()}.tmp")
         record = {"version": runner.VERSION, "state": "abandoned", "id": self.run_id}
         runner.write_synced(claim, record)
+        crashpoint("runs.claiming")
         try:
             os.link(claim, os.path.join(self.path, "run.json"))
         except FileExistsError:

@@ -21,6 +21,7 @@ from typing import Any
 from orch_server.domain.ids import random_id
 from orch_server.runtime import runner
 from orch_server.runtime.bundle import Bundle, ExitRecord
+from orch_server.settings.crashpoint import crashpoint, take_for_runner
 
 IN_FLIGHT = runner.QUEUE_LIMIT // 2  # leaves room in the runner's queue for what an older hub put there
 START_SECONDS = 30.0
@@ -96,7 +97,9 @@ class Runs:
         bundle = self.bundle(spec.run_id)
         try:
             bundle.create()
+            crashpoint("runs.bundle_made")
             ours = self._spawn(bundle)
+            crashpoint("runs.runner_started")
         except OSError as error:
             raise LaunchFailed(f"The runner cannot be started: {error}") from error
         try:
@@ -108,6 +111,7 @@ class Runs:
         finally:
             self._reap()
         try:
+            crashpoint("runs.handed_over")
             connection = await self._attach(bundle)
         except RunnerGone:
             connection = None  # it has ended already; wait() says how
@@ -320,7 +324,7 @@ async def _hand_over(stream: socket.socket, spec: RunSpec, env: Mapping[str, str
         "env": dict(env),
         "minFreeBytes": spec.min_free_bytes,
         "maxOutputBytes": spec.max_output_bytes,
-        "crash": spec.crash,
+        "crash": spec.crash or take_for_runner(),
     }
     reader, writer = await asyncio.open_connection(sock=stream)
     try:

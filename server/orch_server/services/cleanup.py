@@ -36,6 +36,7 @@ from orch_server.services import previews, projects, reconcile, sessions, wip
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.previews import Preview
 from orch_server.services.worktrees import worktree_of
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import Intent, SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -59,11 +60,6 @@ class Deleted:
     kept_until: str | None
 
 
-def reached(step: str) -> None:
-    """Do nothing: between any two steps a test may end the hub here."""
-    del step
-
-
 # -- the use cases ----------------------------------------------------------------------------------------------
 
 
@@ -83,6 +79,7 @@ async def archive(context: Context, caller: Caller, reference: str) -> SessionRe
         if session.state == State.ARCHIVED:
             return session
         await _make_quiet(context, session, State.ARCHIVED)
+        crashpoint("archive.quiet")
         return await context.store.write(work)
 
 
@@ -231,7 +228,7 @@ async def settle(context: Context, session_id: str) -> None:
 async def _begin(context: Context, session_id: str, kind: str, data: dict[str, Any]) -> Intent:
     intent = Intent(f"{kind}-{session_id}-{secrets.token_hex(4)}", kind, session_id, data)
     await context.store.write(lambda transaction: transaction.intend(intent))
-    reached(f"{kind}.begun")
+    crashpoint("cleanup.begun")
     return intent
 
 
@@ -267,10 +264,10 @@ async def _prepare(context: Context, intent: Intent, worktree: Worktree, *, drop
         manifests=os.path.dirname(_manifest(context, intent.session_id)),
         drop_branch=drop_branch,
     )
-    reached("delete.pinned")
+    crashpoint("delete.pinned")
     intent.data.update(trashed=trashed.as_json(), prepared=True)
     await context.store.write(lambda transaction: transaction.advance(intent.id, intent.data))
-    reached("delete.prepared")
+    crashpoint("delete.prepared")
 
 
 async def _delete_on(context: Context, intent: Intent) -> None:
@@ -278,9 +275,9 @@ async def _delete_on(context: Context, intent: Intent) -> None:
     session_id, trashed = _subject(intent), _trashed(intent)
     if trashed is not None:
         await trash.move(trashed)
-        reached("delete.moved")
+        crashpoint("delete.moved")
         await trash.settle(context.git, trashed)
-        reached("delete.settled")
+        crashpoint("delete.settled")
 
     def work(transaction: Transaction) -> None:
         session = transaction.session(session_id)
@@ -301,7 +298,7 @@ async def _delete_on(context: Context, intent: Intent) -> None:
             transaction.intend(Intent(f"{PURGE}-{session_id}-{secrets.token_hex(4)}", PURGE, session_id, {}))
 
     await context.store.write(work)
-    reached("delete.done")
+    crashpoint("delete.done")
     if intent.data["purge"]:
         await settle(context, session_id)
 
@@ -314,7 +311,7 @@ async def _delete_or_undo(context: Context, intent: Intent) -> None:
         return
     if trashed is not None:
         await trash.undo(context.git, trashed)
-    reached("delete.undone")
+    crashpoint("delete.undone")
     await context.store.write(lambda transaction: transaction.fulfil(intent.id))
 
 
@@ -334,7 +331,7 @@ async def _restore_on(context: Context, intent: Intent) -> None:
             if await trash.is_moved(trashed) or not await asyncio.to_thread(os.path.lexists, trashed.worktree.path):
                 await context.store.write(lambda transaction: transaction.fulfil(intent.id))
             raise
-        reached("restore.moved")
+        crashpoint("restore.moved")
 
     def work(transaction: Transaction) -> None:
         draft = transaction.session(session_id)
@@ -353,7 +350,7 @@ async def _restore_on(context: Context, intent: Intent) -> None:
             transaction.advance(intent.id, {"forget": trashed.as_json()})
 
     await context.store.write(work)
-    reached("restore.recorded")
+    crashpoint("restore.recorded")
     if trashed is not None:
         await _forget(context, intent, trashed)
 
@@ -361,7 +358,7 @@ async def _restore_on(context: Context, intent: Intent) -> None:
 async def _forget(context: Context, intent: Intent, trashed: Trashed) -> None:
     await trash.forget(context.git, trashed)
     await context.store.write(lambda transaction: transaction.fulfil(intent.id))
-    reached("restore.done")
+    crashpoint("restore.done")
 
 
 async def _restore_or_forget(context: Context, intent: Intent) -> None:
@@ -387,7 +384,7 @@ async def _rebuild_on(context: Context, intent: Intent) -> None:
     except (OrchError, OSError):
         await context.store.write(lambda transaction: transaction.fulfil(intent.id))
         raise
-    reached("rebuild.made")
+    crashpoint("rebuild.made")
 
     def work(transaction: Transaction) -> None:
         draft = transaction.session(session_id)
@@ -409,7 +406,7 @@ async def _purge_on(context: Context, intent: Intent) -> None:
     session = _present(context, session_id)
     if session.trash is not None and session.trash["trashed"] is not None:
         await trash.destroy(context.git, Trashed.from_json(session.trash["trashed"]))
-        reached("purge.destroyed")
+        crashpoint("purge.destroyed")
     if session.purged_at is None:
 
         def work(transaction: Transaction) -> None:
@@ -418,9 +415,9 @@ async def _purge_on(context: Context, intent: Intent) -> None:
             transaction.tell(draft, lambda snapshot: SessionPurged(session=snapshot))
 
         await context.store.write(work)
-        reached("purge.emptied")
+        crashpoint("purge.emptied")
     await asyncio.to_thread(_remove_words, context, session)
-    reached("purge.removed")
+    crashpoint("purge.removed")
     await context.store.write(lambda transaction: transaction.fulfil(intent.id))
 
 

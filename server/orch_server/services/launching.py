@@ -27,6 +27,7 @@ from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
 from orch_server.services.governor import note_parked, park
 from orch_server.services.live import LiveRun, TransactionLedger
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -71,13 +72,16 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
         session = _session(context, session_id)
         adapter = context.adapter(session.agent)
         program = find_program(adapter, environment)
+        crashpoint("launch.found")
         if session.action in WORKTREE_ACTIONS:
             await worktrees.provide(context, session_id)
         bring_up = context.bring_ups[session_id]
         await context.governor.admit(session, lambda obstacle: _wait_in_queue(context, session_id, bring_up, obstacle))
         try:
+            crashpoint("launch.admitted")
             additions = await ports.environment_for(context, session_id)
             await furnishing.furnish(context, session_id, agent_environment(environment, additions))
+            crashpoint("launch.furnished")
             bring_up.launching = True
             await _launch(context, _session(context, session_id), adapter, program, environment, additions)
         except BaseException:
@@ -161,6 +165,7 @@ async def _launch(
     task = task_for(session, run_id, project.path)
     row, prompt = await context.store.write(lambda transaction: _begin_run(transaction, adapter, task))
     launch = adapter.launch(replace(task, prompt=prompt.text if prompt else ""))
+    crashpoint("launch.recorded")
     live = LiveRun(context, row, task, adapter)
     spec = RunSpec(
         run_id,
@@ -175,7 +180,9 @@ async def _launch(
         message = str(failure)
         await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))
         raise OrchError(ErrorKind.AGENT_UNAVAILABLE, message, hint=adapter.install_hint) from failure
+    crashpoint("launch.spawned")
     await live.write(lambda step: _started(step.transaction, step.session, run_id, run.pid))
+    crashpoint("launch.running")
     live.follow(run, one_prompt=launch.close_input)
     context.spawn(go_on_afterwards(context, live))
 

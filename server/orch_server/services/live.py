@@ -30,6 +30,7 @@ from orch_server.services import turns
 from orch_server.services.context import Context
 from orch_server.services.conversation import Conversation
 from orch_server.services.tail import Batch, Tail
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import OutboxRow, RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -100,6 +101,7 @@ class LiveRun:
             self._outbox.put_nowait(row)
         for tail in (self._out, self._err):
             self._context.follower.watch(tail.path, self._on_growth)
+        crashpoint("live.followed")
         self._taking = self._spawn(self._take_in())
         self._spawn(self._watch_end())
         if runner is not None:
@@ -129,7 +131,9 @@ class LiveRun:
 
         if await self.write(wish):
             await self._turn_over()
+        crashpoint("stop.wished")
         await self._end_process(why)
+        crashpoint("stop.ended")
         await asyncio.shield(self.finished)
 
     # -- transactions -------------------------------------------------------------------------------------------
@@ -200,7 +204,9 @@ class LiveRun:
             out, err = self._out.read(to_the_end=to_the_end), self._err.read(to_the_end=to_the_end)
             if out.start == out.end and err.start == err.end:
                 return
+            crashpoint("stream.read")
             await self.write(lambda step, out=out, err=err: _take(step, out, err))  # type: ignore[misc]
+            crashpoint("stream.taken")
             self._out.offset, self._err.offset = out.end, err.end
             self._stderr_tail = (self._stderr_tail + err.lines)[-20:]
 
@@ -225,6 +231,7 @@ class LiveRun:
         assert self._runner is not None
         for number, line in enumerate(await self.write(preview)):
             await self._runner.send(f"secret-{request.id}-{number}", line.text, seen=self._out.offset, secret=True)
+        crashpoint("secret.sent")
         await self.write(settle)
 
     async def _deliver(self, runner: Run, *, one_prompt: bool) -> None:
@@ -249,7 +256,9 @@ class LiveRun:
             log.info("Run %s: line %d was not written: %s", self.run_id, row.id, refusal)
             await self._context.store.write(lambda transaction: self._give_back(transaction, row))
         else:
+            crashpoint("input.sent")
             await self._context.store.write(lambda transaction: transaction.acknowledge(row.id))
+            crashpoint("input.acknowledged")
 
     def _give_back(self, transaction: Transaction, row: OutboxRow) -> None:
         """Take back a line that was never written: the user's text in it waits in the queue again."""
@@ -289,6 +298,7 @@ class LiveRun:
             while self.bundle.agent_alive():
                 await asyncio.sleep(0.25)
         await asyncio.to_thread(self.bundle.sweep)
+        crashpoint("end.seen")
         await self._finish(record)
 
     def _mark_unadopted(self, step: Step) -> None:
@@ -308,8 +318,10 @@ class LiveRun:
             except OrchError as error:
                 log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
+        crashpoint("end.taken")
         fates = await asyncio.to_thread(self.bundle.fates)
         await self._patiently(lambda step: self._record_end(step, record, fates))
+        crashpoint("end.recorded")
         if self._runner is not None:
             self._runner.detach()
         self._context.live.pop(self.task.session_id, None)
@@ -380,6 +392,7 @@ class LiveRun:
         if self._runner is None:
             return
         self.closing = True
+        crashpoint("live.let_go")
         try:
             await self._runner.close_input()
             await asyncio.wait([self.finished], timeout=_CLOSE_GRACE_SECONDS)

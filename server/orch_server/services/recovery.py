@@ -10,6 +10,7 @@ from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
 from orch_server.services import cleanup, furnishing, home, launching, projects, spares
 from orch_server.services.context import Context, Environment
 from orch_server.services.live import LiveRun
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import RunRow
 from orch_server.store.transaction import Transaction
 
@@ -31,6 +32,7 @@ async def recover(context: Context, down_seconds: float) -> None:
        word, its exit record or their absence gives; while the agent itself still lives the session says `unadopted`.
     """
     await cleanup.recover(context)
+    crashpoint("recovery.cleaned")
     resent = 0
     settling: dict[asyncio.Task[bool], RunRow] = {}
     for row in context.store.live_runs():
@@ -54,8 +56,10 @@ async def recover(context: Context, down_seconds: float) -> None:
         for task in silent:
             log.warning("Run %s: its runner does not answer yet", settling[task].id)
             context.spawn(_go_on(task))
+    crashpoint("recovery.settled")
     await furnishing.end_interrupted(context)
     await context.store.write(lambda transaction: _interrupted(transaction, context))
+    crashpoint("recovery.waiting")
     context.spawn(home.recover(context))
     spares.look_after_all(context)
     parked, _ = context.store.sessions(reason=Reason.PARKED_UNTIL_RESET, limit=1_000)
@@ -77,6 +81,7 @@ async def start_waiting(context: Context, environment: Environment) -> None:
 
 async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_seconds: float) -> None:
     event = RunAdopted(pid=run.pid, hub_down_seconds=round(down_seconds, 3))
+    crashpoint("recovery.adopting")
 
     def work(transaction: Transaction) -> None:
         session = transaction.session(row.session_id)
@@ -88,6 +93,7 @@ async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_se
             transaction.move(session, State.RUNNING, None)
 
     await context.store.write(work)
+    crashpoint("recovery.adopted")
     live.follow(run)
     context.spawn(launching.go_on_afterwards(context, live))
 

@@ -35,6 +35,7 @@ from orch_server.services import launching, projects
 from orch_server.services.context import Caller, Context
 from orch_server.services.governor import check_disk
 from orch_server.services.live import LiveRun, Step
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -135,6 +136,7 @@ async def start(
     except asyncio.CancelledError:
         context.spawn(_stop_once_recorded(context, recording))
         raise
+    crashpoint("start.recorded")
     launching.bring_up(context, session.id, caller.environment)
     return session
 

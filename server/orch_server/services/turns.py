@@ -10,6 +10,7 @@ from orch_server.services.artifacts import Content
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
 from orch_server.services.transcript import Entry, EntryKind, Role
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -28,12 +29,15 @@ async def keep(context: Context, session_id: str) -> None:
         session = context.store.session(session_id)
         if session is None or session.state == State.DELETED:
             return
+        crashpoint("turn.ended")
         await wip.take(context, session_id)
+        crashpoint("turn.saved")
         try:
             await changes.refresh(context, session_id)
             await _keep_words(context, session)
         except (OrchError, OSError) as error:
             log.warning("What the last turn of %s left is kept later: %s", session_id, error)
+        crashpoint("turn.kept")
         await reconcile.look(context, session_id)
 
 

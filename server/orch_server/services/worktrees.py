@@ -15,6 +15,7 @@ from orch_server.git.shadow import Shadow
 from orch_server.git.worktree import Worktree, WorktreePlan
 from orch_server.services import projects, spares
 from orch_server.services.context import Context
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import Intent, SessionRecord
 from orch_server.store.transaction import Transaction
 
@@ -64,6 +65,7 @@ async def provide(context: Context, session_id: str) -> None:
         transaction.emit(creating, session=draft)
 
     await context.store.write(begin)
+    crashpoint("worktree.planned")
     progress = _Progress(context, session_id, planned)
     worktree = await _claim(context, project, repository, shadow, planned)
     try:
@@ -75,6 +77,7 @@ async def provide(context: Context, session_id: str) -> None:
         await git_worktree.recover(context.git, planned)
         await context.store.write(lambda transaction: _failed(transaction, planned, reason))
         raise
+    crashpoint("worktree.made")
     await context.store.write(lambda transaction: _made(transaction, planned, worktree))
 
 

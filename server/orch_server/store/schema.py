@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.settings.crashpoint import crashpoint
 
 HEAD = "0001"
 """The revision that this version of the program works with; a test holds it against the migrations."""
@@ -83,9 +84,12 @@ def _migrate(engine: Engine, path: str, revision: str | None) -> None:
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+        crashpoint("migrate.begun")
         try:
             command.upgrade(config, "head")
+            crashpoint("migrate.upgraded")
             connection.exec_driver_sql("COMMIT")
+            crashpoint("migrate.committed")
         except BaseException:
             connection.exec_driver_sql("ROLLBACK")
             raise

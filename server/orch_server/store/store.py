@@ -25,6 +25,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, State
+from orch_server.settings.crashpoint import crashpoint
 from orch_server.store import tables
 from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, StoredEvent
 from orch_server.store.schema import driver, open_engine, unusable
@@ -408,6 +409,7 @@ class Store:
         try:
             execute = driver(connection).execute
             execute("BEGIN IMMEDIATE")
+            crashpoint("store.begun")
             for unit in batch:
                 transaction = Transaction(
                     connection,
@@ -436,7 +438,9 @@ class Store:
                 execute("RELEASE unit")
             if rows:
                 driver(connection).executemany(_INSERT_EVENTS, rows)
+            crashpoint("store.written")
             execute("COMMIT")
+            crashpoint("store.committed")
         except Exception as error:
             log.exception("A commit of %d units failed", len(batch))
             _roll_back(connection)
