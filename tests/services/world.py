@@ -84,6 +84,8 @@ class World:
 
     async def leave(self) -> None:
         """End as a hub that is killed does: whatever is under way stays so."""
+        for timer in self.context.touches.due.values():
+            timer.cancel()
         for task in list(self.context.tasks):
             task.cancel()
         await asyncio.gather(*self.context.tasks, return_exceptions=True)

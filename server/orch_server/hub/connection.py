@@ -1,15 +1,15 @@
-"""One client: a pygls language server over one accepted connection. The only file that knows pygls and lsprotocol.
+"""One client: a pygls language server over one accepted connection.
 
-pygls keeps the LSP life cycle and everything of LSP itself. In front of it stands a reader that answers whatever
+pygls keeps the LSP life cycle, and the requests that we send. In front of it stands a reader that answers whatever
 comes exactly once, and behind it a writer that a client which does not read cannot make grow; `orch/*` requests go
-straight to the register of methods. (pygls's own reader leaves malformed requests unanswered, its writer waits for
-nobody, and its `exit` ends the process.)
+straight to the register of methods, and what LSP has for editors to `language/`. (pygls's own reader leaves malformed
+requests unanswered, its writer waits for nobody, and its `exit` ends the process.)
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator
 from functools import cache, partial
 from typing import Any
 
@@ -22,11 +22,14 @@ from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
 from orch_server import PROTOCOL_VERSION, __version__
 from orch_server.domain.errors import ErrorKind
 from orch_server.domain.events import EVENT_TYPES
+from orch_server.hub.language.capabilities import announce
+from orch_server.hub.language.editor import Editor
+from orch_server.hub.language.features import ANSWERS
 from orch_server.hub.progress import StartProgress
 from orch_server.protocol.methods import METHODS
 from orch_server.protocol.registry import Dispatcher, error_of, schema_hash
 from orch_server.services import sessions
-from orch_server.services.context import Context, Environment
+from orch_server.services.context import Caller, Context, Environment
 from orch_server.services.feed import Subscription
 from orch_server.store.records import StoredEvent
 
@@ -38,6 +41,7 @@ _LONGEST_HEADER = 4 * 1024
 _MOST_BUFFERED = 96 * 1024 * 1024
 _HIGH_WATER = 1024 * 1024
 _MOST_IN_FLIGHT = 256
+_DOCUMENT_NEWS = (types.TEXT_DOCUMENT_DID_OPEN, types.TEXT_DOCUMENT_DID_CHANGE, types.TEXT_DOCUMENT_DID_CLOSE)
 _UNSET = object()
 _PARSE_ERROR = -32700
 
@@ -63,9 +67,11 @@ class Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._expected: int | None = None
         self._server = _OrchServer(self)
+        self._editor = Editor(context, Caller(environment), self, _converter())
         self._initialized = False
         self._shut_down = False
         self._tasks: dict[str | int, asyncio.Task[None]] = {}
+        self._asked: set[asyncio.Future[Any]] = set()
         self._after_reply: list[Callable[[], None]] = []
         self._progress: dict[str | int, StartProgress] = {}
         self._drained = asyncio.Event()
@@ -128,6 +134,9 @@ class Connection(asyncio.Protocol):
         for task in self._tasks.values():
             if not getattr(task, "changes", False):
                 task.cancel()
+        self._editor.close()
+        for future in tuple(self._asked):
+            future.cancel()
         self._tell_exit_code(None)
         self._closed(self)
 
@@ -192,6 +201,8 @@ class Connection(asyncio.Protocol):
             self._refuse(id_, "Send `initialize` first.", ErrorKind.NOT_INITIALIZED)
         elif method.startswith("orch/"):
             self._orch_request(id_, method, message.get("params"))
+        elif method in ANSWERS:
+            self._language_request(id_, method, message.get("params"))
         elif not self._server.knows(method):
             self._refuse(id_, f"There is no method {method!r}.", ErrorKind.UNKNOWN_METHOD)
         else:
@@ -234,8 +245,14 @@ class Connection(asyncio.Protocol):
             progress = self._progress.get(token) if isinstance(token, (str, int)) else None
             if progress is not None:
                 self._context.spawn(sessions.cancel(self._context, progress.session_id))
-        elif self._initialized and not self._shut_down and self._server.knows(method):
+        elif not self._initialized or self._shut_down:
+            pass
+        elif method in _DOCUMENT_NEWS:
+            self._editor.take_document(method, message.get("params"))
+        elif self._server.knows(method):
             self._lsp(None, message)
+            if method == types.INITIALIZED:
+                self._editor.begin()
 
     def _lsp(self, id_: Any, message: dict[str, Any]) -> bool:
         """Hand a message to pygls; answer ourselves where it cannot even be read."""
@@ -267,25 +284,43 @@ class Connection(asyncio.Protocol):
             return
         if result is not None:
             self._reply(id_, result)
-        elif len(self._tasks) >= _MOST_IN_FLIGHT:
-            self._refuse(id_, f"{_MOST_IN_FLIGHT} requests are under way.", ErrorKind.BUSY)
         else:
-            task = asyncio.create_task(self._answer(id_, name, params))
-            task.changes = method.changes  # type: ignore[attr-defined]
-            self._tasks[id_] = task
-            task.add_done_callback(partial(self._answered, id_))
+            self._begin(id_, self._dispatcher.answer(method, params, self), changes=method.changes)
 
-    async def _answer(self, id_: Any, name: str, params: Any) -> None:
+    def _language_request(self, id_: Any, method: str, params: Any) -> None:
         try:
-            result = await self._dispatcher.answer(METHODS[name], params, self)
+            result = self._editor.answer(method, params)
+        except Exception as error:
+            self._reply_error(id_, *error_of(error))
+            return
+        if isinstance(result, bytes):
+            self._reply(id_, result)
+        else:
+            self._begin(id_, result, changes=method == types.WORKSPACE_EXECUTE_COMMAND)
+
+    def _begin(self, id_: Any, answer: Coroutine[Any, Any, bytes], *, changes: bool) -> None:
+        """Answer a request in a task of its own; one that `changes` something is finished for a client that left."""
+        if len(self._tasks) >= _MOST_IN_FLIGHT:
+            answer.close()
+            self._refuse(id_, f"{_MOST_IN_FLIGHT} requests are under way.", ErrorKind.BUSY)
+            return
+        task = asyncio.create_task(self._answer(id_, answer))
+        task.changes = changes  # type: ignore[attr-defined]
+        self._tasks[id_] = task
+        task.add_done_callback(partial(self._answered, id_, answer))
+
+    async def _answer(self, id_: Any, answer: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            result = await answer
         except Exception as error:
             self._reply_error(id_, *error_of(error))
         else:
             self._reply(id_, result)
 
-    def _answered(self, id_: Any, task: "asyncio.Task[None]") -> None:
+    def _answered(self, id_: Any, answer: Coroutine[Any, Any, bytes], task: "asyncio.Task[None]") -> None:
         self._tasks.pop(id_, None)
         if task.cancelled():  # perhaps before its first step, so it cannot say so itself
+            answer.close()
             self._reply_error(id_, *error_of(asyncio.CancelledError()))
         elif (error := task.exception()) is not None:
             log.error("A request failed after its reply", exc_info=error)
@@ -300,7 +335,33 @@ class Connection(asyncio.Protocol):
             "agents": sorted(self._context.adapters),
         }
 
+    def meet(self, params: types.InitializeParams, capabilities: types.ServerCapabilities) -> None:
+        """Learn what the client can, and tell it what it may ask for."""
+        folders = self._server.protocol.workspace.folders
+        encoding = capabilities.position_encoding
+        self._editor.introduce(params, encoding, lambda: [folder.uri for folder in folders.values()])
+        announce(capabilities, self._editor.capabilities)
+
     # -- what goes out ------------------------------------------------------------------------------------------
+
+    def notify(self, method: str, params: Any) -> None:
+        """Send a notification of LSP."""
+        self._server.protocol.notify(method, params)
+
+    def request(self, method: str, params: Any, id_: str | None = None) -> "asyncio.Future[Any]":
+        """Send a request of LSP; the future has its result, or the error that the client replied.
+
+        It is cancelled when the client leaves.
+        """
+        future = asyncio.wrap_future(self._server.protocol.send_request(method, params, msg_id=id_))
+        self._asked.add(future)
+        future.add_done_callback(self._was_asked)
+        return future
+
+    def _was_asked(self, future: "asyncio.Future[Any]") -> None:
+        self._asked.discard(future)
+        if not future.cancelled() and (error := future.exception()) is not None:
+            log.info("A client refused what it was asked: %s", error)
 
     def after_reply(self, action: Callable[[], None]) -> None:
         """Do something once the reply of the present request is on its way."""
@@ -398,6 +459,7 @@ class _OrchProtocol(LanguageServerProtocol):
         """Say what orch is and can."""
         result = yield from super().lsp_initialize(params)
         result.capabilities.experimental = {"orch": self._server.connection.introduction()}
+        self._server.connection.meet(params, result.capabilities)
         return result
 
     @lsp_method(types.EXIT)

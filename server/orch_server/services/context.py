@@ -14,6 +14,7 @@ from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
+from orch_server.services.touches import Touches
 from orch_server.settings.options import Limits, Settings
 from orch_server.settings.places import Places
 from orch_server.store.store import Store
@@ -65,6 +66,8 @@ class Context:
     clients: dict[int, Environment] = field(default_factory=dict)
     """The environments of the connected clients, by connection."""
     session_locks: "WeakValueDictionary[str, asyncio.Lock]" = field(default_factory=WeakValueDictionary)
+    touches: Touches = field(default_factory=Touches)
+    """Which sessions changed which files, as far as somebody looked."""
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     """Work in the background that nobody awaits."""
 

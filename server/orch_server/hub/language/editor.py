@@ -1,0 +1,163 @@
+"""The client of one connection as language features see it: what it can show, what it has open, what it is told."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import orjson
+from cattrs import Converter
+from lsprotocol import types
+from pygls.workspace import PositionCodec
+
+from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.ids import random_id
+from orch_server.hub.language.capabilities import Capabilities, Options
+from orch_server.hub.language.documents import Document, Documents
+from orch_server.hub.language.features import ANSWERS, WATCHERS
+from orch_server.hub.language.registry import Watcher
+from orch_server.services import whereabouts
+from orch_server.services.context import Caller, Context
+from orch_server.services.feed import Subscription
+from orch_server.services.touches import SessionTouch
+from orch_server.store.records import StoredEvent
+
+log = logging.getLogger(__name__)
+
+Answered = bytes | Coroutine[Any, Any, bytes]
+
+
+class Wire(Protocol):
+    """The connection, as an editor sends by it."""
+
+    def notify(self, method: str, params: Any) -> None:
+        """Send a notification of LSP."""
+
+    def request(self, method: str, params: Any, id_: str | None = None) -> "asyncio.Future[Any]":
+        """Send a request of LSP; the future has its result, or the error that the client replied.
+
+        It is cancelled when the client leaves.
+        """
+
+
+class Editor:
+    """One client. Features keep what they need in watchers of their own."""
+
+    def __init__(self, context: Context, caller: Caller, wire: Wire, converter: Converter) -> None:
+        self.context = context
+        self.caller = caller
+        self.wire = wire
+        self.capabilities = Capabilities(types.ClientCapabilities(), Options())
+        self.documents = Documents()
+        self.folders: Callable[[], list[str]] = list
+        """The folders that the client has open."""
+        self._converter = converter
+        self._watchers: list[Watcher] = []
+        self._subscription: Subscription | None = None
+
+    def introduce(self, params: types.InitializeParams, encoding: str | None, folders: Callable[[], list[str]]) -> None:
+        """Take what the client said of itself."""
+        self.capabilities = Capabilities(params.capabilities, Options.read(params.initialization_options))
+        self.documents.codec = PositionCodec(encoding)
+        self.folders = folders
+
+    def begin(self) -> None:
+        """Begin to watch: the client is ready to be sent something."""
+        if self._watchers:
+            return
+        self._watchers = [watcher for make in WATCHERS if (watcher := make(self)) is not None]
+        types_ = sorted({pattern for watcher in self._watchers for pattern in watcher.types})
+        if types_:
+            self._subscription = Subscription(random_id(8), _Listener(self._take), types=types_)
+            self.context.feed.subscribe(self._subscription, self.context.store, None)
+        self.context.touches.listeners.add(self._touched)
+        for watcher in self._watchers:
+            watcher.begin()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.context.touches.listeners.discard(self._touched)
+        if self._subscription is not None:
+            self.context.feed.unsubscribe(self._subscription)
+        for watcher in self._watchers:
+            watcher.close()
+        self._watchers = []
+
+    def answer(self, method: str, params: Any) -> Answered:
+        """Answer a request; what takes longer is awaitable. Raises OrchError for what a client is to be told."""
+        handler = ANSWERS[method]
+        result = handler(self, self._structure(method, params))
+        if isinstance(result, Awaitable):
+            return self._finish(result)
+        return self._encode(result)
+
+    def take_document(self, method: str, params: Any) -> None:
+        """Take what a client says of a document; what cannot be read is left."""
+        try:
+            if method == types.TEXT_DOCUMENT_DID_OPEN:
+                self._tell("opened", self.documents.open(params))
+            elif method == types.TEXT_DOCUMENT_DID_CHANGE:
+                self._tell("changed", self.documents.change(params))
+            elif method == types.TEXT_DOCUMENT_DID_CLOSE:
+                self._tell("closed", self.documents.close(params))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            log.warning("A client's %s could not be read: %r", method, error)
+
+    def sessions_at(self, uri: str) -> list[SessionTouch]:
+        """Return the sessions that changed a document's file, each with where."""
+        document = self.documents.get(uri)
+        path = document.path if document is not None else None
+        return whereabouts.sessions_at(self.context, path) if path is not None else []
+
+    def _tell(self, what: str, document: Document | None) -> None:
+        if document is not None:
+            for watcher in self._watchers:
+                getattr(watcher, what)(document)
+
+    def _take(self, event: StoredEvent) -> None:
+        for watcher in self._watchers:
+            if any(_fits(event.type, pattern) for pattern in watcher.types):
+                watcher.take(event)
+
+    def _touched(self, project_id: str, paths: frozenset[str]) -> None:
+        for watcher in self._watchers:
+            watcher.touched(project_id, paths)
+
+    def _structure(self, method: str, params: Any) -> Any:
+        try:
+            model: Any = types.METHOD_TO_TYPES[method][2]
+            return self._converter.structure(params, model)
+        except Exception as error:  # whatever a client sends
+            raise OrchError(ErrorKind.INVALID_PARAMS, f"The parameters of {method} are wrong.") from error
+
+    async def _finish(self, result: Awaitable[Any]) -> bytes:
+        return self._encode(await result)
+
+    def _encode(self, result: Any) -> bytes:
+        return result if isinstance(result, bytes) else orjson.dumps(self._converter.unstructure(result))
+
+
+class _Listener:
+    """Hands events of the feed on; what is sent because of them waits in the connection's own buffer."""
+
+    def __init__(self, take: Callable[[StoredEvent], None]) -> None:
+        self._take = take
+
+    def send_event(self, subscription: str, event: StoredEvent) -> None:
+        """Take an event."""
+        del subscription
+        self._take(event)
+
+    def send_lost(self, subscription: str, resume_after: int) -> None:
+        """Never happens: nothing is buffered here."""
+
+    def buffered(self) -> int:
+        """Return 0: the connection looks after its own buffer."""
+        return 0
+
+    async def drained(self) -> None:
+        """Return at once."""
+
+
+def _fits(type_: str, pattern: str) -> bool:
+    return type_.startswith(pattern[:-1]) if pattern.endswith("*") else type_ == pattern

@@ -1,0 +1,55 @@
+"""`textDocument/hover`: who changed this place, why, and how far they are."""
+
+from typing import TYPE_CHECKING
+
+from lsprotocol import types
+
+from orch_server.domain.readable import harmless
+from orch_server.hub.language.registry import answers
+from orch_server.hub.language.wording import escaped, shortened, state_of
+from orch_server.services.touches import SessionTouch
+
+if TYPE_CHECKING:
+    from orch_server.hub.language.editor import Editor
+
+_PROMPT_CHARACTERS = 300
+
+
+@answers(types.TEXT_DOCUMENT_HOVER)
+def hover(editor: "Editor", params: types.HoverParams) -> types.Hover | None:
+    """Say which sessions changed the line under the cursor."""
+    line = params.position.line + 1
+    found = [item for item in editor.sessions_at(params.text_document.uri) if item.covers(line)]
+    if not found:
+        return None
+    if editor.capabilities.reads_markdown:
+        text = "\n\n---\n\n".join(_as_markdown(item) for item in found)
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
+    text = "\n\n".join(_as_text(item) for item in found)
+    return types.Hover(types.MarkupContent(types.MarkupKind.PlainText, text))
+
+
+def _as_markdown(item: SessionTouch) -> str:
+    session = item.session
+    return "\n\n".join(
+        [
+            f"**{session.agent}** {session.action}: {escaped(session.title)}",
+            f"> {escaped(shortened(session.prompt, _PROMPT_CHARACTERS))}",
+            f"`{session.id}` · {escaped(state_of(session))} · {_changed(item)}",
+        ]
+    )
+
+
+def _as_text(item: SessionTouch) -> str:
+    session = item.session
+    return "\n".join(
+        [
+            f"{session.agent} {session.action}: {harmless(session.title)}",
+            harmless(shortened(session.prompt, _PROMPT_CHARACTERS)),
+            f"{session.id} · {state_of(session)} · {_changed(item)}",
+        ]
+    )
+
+
+def _changed(item: SessionTouch) -> str:
+    return f"+{item.touch.insertions} -{item.touch.deletions} in this file"
