@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from orch_server.git.command import Git, Target, run
 from orch_server.git.repository import Repository
 
-# What a user (or their machine) says about how files look on disk. None of it names a program.
+# What a user (or their machine) says about how files look on disk and how they merge. None of it names a program.
 FOLLOWED_SETTINGS = frozenset(
     {
         "core.autocrlf",
@@ -35,9 +35,15 @@ FOLLOWED_SETTINGS = frozenset(
         "core.trustctime",
         "core.sparsecheckout",
         "core.sparsecheckoutcone",
+        "merge.directoryrenames",
+        "merge.renamelimit",
+        "merge.renames",
+        "merge.renormalize",
     }
 )
-REVIEW_ATTRIBUTES = b"* !diff\n"
+MARKER_SIZE = 71
+"""How long the marks of conflicts are: no line of a text is taken for one."""
+REVIEW_ATTRIBUTES = b"* !diff conflict-marker-size=%d\n" % MARKER_SIZE
 EXACT_ATTRIBUTES = b"* -text -filter -ident -working-tree-encoding\n"
 LARGEST_EXCLUDE_FILE = 1024 * 1024
 
@@ -77,6 +83,12 @@ async def open_shadow(
     return Shadow(directory, repository.path, _followed(listed.stdout))
 
 
+def alternates(objects: str) -> bytes:
+    """Return the file that makes a repository borrow the objects in a directory."""
+    # Quoted as git reads it, so that no character of a path means anything.
+    return b'"%b"\n' % os.fsencode(objects).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
+
+
 def _followed(listing: bytes) -> tuple[tuple[str, str], ...]:
     found = {}
     for entry in listing.split(b"\0"):
@@ -88,13 +100,11 @@ def _followed(listing: bytes) -> tuple[tuple[str, str], ...]:
 
 def _refresh(repository: Repository, directory: str, runtime_dir: str) -> None:
     exclude = b"/%b/\n%b" % (os.fsencode(runtime_dir), _read_exclude(repository.common_dir))
-    # Quoted as git reads it, so that no character of a path means anything.
-    quoted = os.fsencode(repository.objects).replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n")
     exact = os.path.join(directory, "exact")
     for name in ("info", "indexes", "objects/info", "exact/info"):
         os.makedirs(os.path.join(directory, name), 0o700, exist_ok=True)
     for path, content in (
-        (os.path.join(directory, "objects", "info", "alternates"), b'"%b"\n' % quoted),
+        (os.path.join(directory, "objects", "info", "alternates"), alternates(repository.objects)),
         (os.path.join(directory, "info", "exclude"), exclude),
         (os.path.join(exact, "info", "exclude"), exclude),
         (os.path.join(directory, "info", "attributes"), REVIEW_ATTRIBUTES),
