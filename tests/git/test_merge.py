@@ -297,7 +297,7 @@ def merged(scratch: ScratchRepository, theirs: str) -> Verdict:
             found = re.findall(
                 rb"^<{7,8} [^\n]*\n(.*?)^={7,8}\r?\n((?:(?!^<{7,8} ).)*?)^>{7,8} [^\n]*\n",
                 file.read_bytes(),
-                re.M | re.S,
+                re.MULTILINE | re.DOTALL,
             )
             marked[path] = [(split(mine), split(other)) for mine, other in found]
     clean = not unmerged and scratch.git("rev-parse", "--quiet", "--verify", "MERGE_HEAD", check=False) == ""

@@ -15,6 +15,8 @@ from orch_server.domain.project import Project
 from orch_server.domain.session import Changes, FollowUpMode, InputRequest, Reason, Session, State, Usage
 from orch_server.domain.wire import WireModel
 
+MOST_PATHS = 1_000
+
 
 class EventData(WireModel):
     """What an event tells; each class below names its type."""
@@ -180,6 +182,37 @@ class WorktreeChanged(EventData):
     path: str
     branch: str
     changes: Changes
+
+
+class WorktreeCommitted(EventData):
+    """A session's work was committed on its branch, as the user."""
+
+    type = "worktree.committed"
+    path: str
+    branch: str
+    commit: str
+    files: int
+    paths: list[str] = Field(description=f"Of the files; the first {MOST_PATHS} at most.")
+
+
+class CheckoutApplied(EventData):
+    """A session's work came into the project's own checkout."""
+
+    type = "checkout.applied"
+    strategy: str = Field(description="patch, merge, squash or rebase.")
+    commit: str | None = Field(description="What the checkout's branch is at now; null where nothing was committed.")
+    files: int
+    paths: list[str] = Field(description=f"Of the files; the first {MOST_PATHS} at most.")
+    record: str = Field(description="The ref that has what was there before.")
+
+
+class CheckoutUndone(EventData):
+    """An application of a session's work was taken back: the checkout is as it was before."""
+
+    type = "checkout.undone"
+    files: int
+    paths: list[str] = Field(description=f"Of the files; the first {MOST_PATHS} at most.")
+    record: str = Field(description="The ref that had what was there before.")
 
 
 class RunStarted(EventData):

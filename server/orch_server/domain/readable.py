@@ -65,6 +65,12 @@ def told(event: dict[str, Any]) -> str:
             return str(data["error"])
         case "worktree.changed":
             return changes_of(data)
+        case "worktree.committed":
+            return f"{data['commit'][:12]}  {_files(data['files'])}"
+        case "checkout.applied":
+            return f"{data['strategy']}  {_files(data['files'])}"
+        case "checkout.undone":
+            return _files(data["files"])
         case "command.submitted":
             return _short(data["command"]["prompt"])
         case _:
@@ -81,13 +87,16 @@ def changes_of(holder: dict[str, Any]) -> str:
     found = holder["changes"]
     if not found:
         return ""
-    files = "1 file" if found["files"] == 1 else f"{found['files']} files"
-    return f"{files} +{found['insertions']} -{found['deletions']}"
+    return f"{_files(found['files'])} +{found['insertions']} -{found['deletions']}"
 
 
 def harmless(text: str, *, keep: str = "") -> str:
     """Return `text` with its control and direction characters made visible, those in `keep` left alone."""
     return "".join(_visible(character) if character not in keep else character for character in text)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
 
 
 def _short(text: str, most: int = 160) -> str:

@@ -277,4 +277,31 @@ class Session(WireModel):
     started_at: str | None = None
     ended_at: str | None = None
     updated_at: str
+    state_before: State | None = Field(
+        default=None, description="How an archived or deleted session had ended: completed, failed or stopped."
+    )
+    purged_at: str | None = Field(
+        default=None, description="Since when nothing but numbers and ids is left of it; it is in no list any more."
+    )
     version: int = Field(default=0, description="Grows with every change of this object.")
+
+
+def refuse_put_away(session: Session, what: str) -> None:
+    """Refuse what an archived or deleted session cannot do, and say what brings it back, if anything does."""
+    if session.purged_at is not None:
+        raise OrchError(
+            ErrorKind.ILLEGAL_TRANSITION,
+            f"Session {session.id} was purged and cannot {what}.",
+            hint="Nothing but its numbers and ids is left.",
+            state=session.state.value,
+            allowed=[],
+        )
+    if session.state in {State.ARCHIVED, State.DELETED}:
+        way_back = "unarchive" if session.state == State.ARCHIVED else "restore"
+        raise OrchError(
+            ErrorKind.ILLEGAL_TRANSITION,
+            f"Session {session.id} is {session.state} and cannot {what}.",
+            hint=f"`orch {way_back} {session.id}` brings it back.",
+            state=session.state.value,
+            allowed=[way_back],
+        )

@@ -101,12 +101,10 @@ async def prepare(git: Git, repository: Repository, shadow: Shadow, work: Work) 
 
 async def apply(
     git: Git, repository: Repository, shadow: Shadow, work: Work, outcome: Outcome, *, key: str | None = None
-) -> None:
-    """Do what was prepared. `key` is the request's, by which its record is found again."""
+) -> str:
+    """Do what was prepared and return the record of it. `key` is the request's, by which the record is found again."""
     if outcome.preview.conflicts:
         raise refusal(outcome.preview)
-    if outcome.is_nothing:
-        return
     await carry_over(git, repository, shadow, outcome.commits, outcome.trees, [outcome.before])
     touched = [
         change
@@ -130,6 +128,7 @@ async def apply(
     except BaseException:
         await asyncio.shield(undo.set_aside(git, repository, record))
         raise
+    return record
 
 
 async def _prepare_commit(

@@ -365,7 +365,7 @@ async def _differences(git: Git, target: Target, pairs: Sequence[Pair]) -> dict[
     comparing = ["diff-tree", "--histogram", "--no-indent-heuristic", "--unified=0", "--text", "--no-renames"]
     comparing += ["--no-ext-diff", "--no-textconv", "-r", "-p", "--end-of-options", old, new]
     patch = await run(git, target, comparing, timeout=TIMEOUT)
-    found: dict[tuple[str, str], tuple[Change, ...]] = {pair: () for pair in pairs}
+    found: dict[tuple[str, str], tuple[Change, ...]] = dict.fromkeys(pairs, ())
     for number, changes in lines.read_patch(patch.stdout):
         found[pairs[number]] = changes
     return found

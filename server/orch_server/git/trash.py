@@ -31,6 +31,7 @@ from orch_server.git.inventory import read_head, read_ref
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import PIN_SETTINGS, pin
+from orch_server.git.undo import UNDO, UNDONE
 from orch_server.git.wip import take_exact, wip_ref
 from orch_server.git.worktree import Worktree
 from orch_server.settings.crashpoint import crashpoint
@@ -343,11 +344,8 @@ async def destroy(git: Git, trashed: Trashed) -> None:
             await _remove_entry(git, trashed)
         await asyncio.to_thread(_remove_condemned, root, trashed)
         crashpoint("purge.cleared")
-        await _drop_pins(git, trashed)
-        project = Target(git_dir=trashed.worktree.common_dir, settings=PIN_SETTINGS)
-        saved = await read_ref(git, trashed.worktree.common_dir, wip_ref(trashed.session_id))
-        if saved is not None:
-            await run(git, project, ["update-ref", "-d", wip_ref(trashed.session_id), saved])
+        own = (wip_ref(trashed.session_id), *(f"{kind}/{trashed.session_id}/" for kind in (UNDO, UNDONE)))
+        await _drop_refs(git, trashed, trashed.pins, *own)
     else:
         await asyncio.to_thread(_remove_condemned, root, trashed)
     await asyncio.to_thread(_remove_manifests, trashed)
@@ -628,7 +626,12 @@ def _bytes(path: str) -> bytes | None:
 
 
 async def _drop_pins(git: Git, trashed: Trashed) -> None:
+    await _drop_refs(git, trashed, trashed.pins)
+
+
+async def _drop_refs(git: Git, trashed: Trashed, *names: str) -> None:
+    """Delete refs of ours: those with these names, or below them, and no ref of anybody else."""
     project = Target(git_dir=trashed.worktree.common_dir, settings=PIN_SETTINGS)
-    listed = await run(git, project, ["for-each-ref", "--format=delete %(refname) %(objectname)", trashed.pins])
+    listed = await run(git, project, ["for-each-ref", "--format=delete %(refname) %(objectname)", *names])
     if listed.stdout:
         await run(git, project, ["update-ref", "--stdin"], stdin=listed.stdout)

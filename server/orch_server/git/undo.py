@@ -9,7 +9,7 @@ import asyncio
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -64,19 +64,36 @@ async def keep(
 
 async def records(git: Git, repository: Repository, session_id: str) -> list[Record]:
     """Return what can be taken back of a session, oldest first."""
-    found = []
-    for name in sorted(await _names(git, repository, UNDO, session_id), key=_number):
-        commit = (await run(git, repository.target(), ["rev-parse", "--verify", name])).line
-        content = await run(git, repository.target(), ["cat-file", "commit", commit])
-        about = json.loads(content.stdout.partition(b"\n\n")[2])
-        found.append(Record(name, commit, Heads(*about.pop("heads")), about))
-    return found
+    names = sorted(await _names(git, repository, UNDO, session_id), key=_number)
+    return [await _read(git, repository, name) for name in names]
 
 
-async def files_of(git: Git, shadow: Shadow, record: Record) -> list[DiffFile]:
-    """Return the files that an application changed."""
-    before = await tree_of(git, shadow, f"{record.commit}^")
-    return await list_files(git, shadow, before, record.commit)
+async def undone(git: Git, repository: Repository, shadow: Shadow, session_id: str, name: str) -> Record | None:
+    """Return the record of this name if it was taken back, under the name it had; None if it was not.
+
+    A hub may have died when everything was in its place again and the record not yet set aside: that is done here.
+    """
+    aside = UNDONE + name.removeprefix(UNDO)
+    if aside in await _names(git, repository, UNDONE, session_id):
+        return replace(await _read(git, repository, aside), name=name)
+    if name not in await _names(git, repository, UNDO, session_id):
+        return None
+    record = await _read(git, repository, name)
+    if record.heads.before is not None and repository.head_commit != record.heads.before:
+        return None
+    after, before = await tree_of(git, shadow, record.commit), await tree_of(git, shadow, f"{record.commit}^")
+    for change in await changed(git, shadow, after, before):
+        wanted = change.new if change.new_mode != NOTHING else None
+        if await asyncio.to_thread(_content, repository, change.path) != wanted:
+            return None
+    await set_aside(git, repository, name)
+    return record
+
+
+async def files_of(git: Git, shadow: Shadow, record: Record, *, backwards: bool = False) -> list[DiffFile]:
+    """Return the files that an application changed, or with `backwards` those that taking it back changes."""
+    before, after = await tree_of(git, shadow, f"{record.commit}^"), await tree_of(git, shadow, record.commit)
+    return await list_files(git, shadow, after, before) if backwards else await list_files(git, shadow, before, after)
 
 
 async def look_back(git: Git, repository: Repository, shadow: Shadow, record: Record) -> ApplyPreview:
@@ -147,6 +164,13 @@ async def _exact_tree(git: Git, shadow: Shadow, directory: str, paths: Sequence[
         stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
         await run(git, target, ["update-index", "--add", "-z", "--stdin"], stdin=stdin, timeout=TIMEOUT)
     return (await run(git, target, ["write-tree"])).line
+
+
+async def _read(git: Git, repository: Repository, name: str) -> Record:
+    commit = (await run(git, repository.target(), ["rev-parse", "--verify", name])).line
+    content = await run(git, repository.target(), ["cat-file", "commit", commit])
+    about = json.loads(content.stdout.partition(b"\n\n")[2])
+    return Record(name, commit, Heads(*about.pop("heads")), about)
 
 
 async def _names(git: Git, repository: Repository, kind: str, session_id: str) -> list[str]:

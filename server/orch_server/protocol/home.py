@@ -7,7 +7,7 @@ from orch_server.git.commit import Committed
 from orch_server.protocol.registry import Call, request
 from orch_server.protocol.session import NamedSession
 from orch_server.services import home
-from orch_server.services.home import Applied
+from orch_server.services.homecoming import Applied
 
 
 class CommitSession(NamedSession):
@@ -37,5 +37,5 @@ async def commit(call: Call, params: CommitSession) -> Committed:
 async def apply(call: Call, params: ApplySession) -> Applied:
     """Bring a session's work into the project's checkout; refused on a conflict or over work that is not committed."""
     if params.undo:
-        return await home.take_back(call.context, params.session, preview=params.preview)
+        return await home.take_back(call.context, call.caller, params.session, preview=params.preview)
     return await home.apply(call.context, call.caller, params.session, params.strategy, preview=params.preview)

@@ -50,7 +50,7 @@ def status(call: Call, params: Empty) -> HubStatus:
     )
 
 
-@request("orch/hub/shutdown")
+@request("orch/hub/shutdown", changes=True)
 async def shutdown(call: Call, params: Empty) -> Empty:
     """Ask the hub to leave; agents run on, and the next hub adopts them."""
     del params

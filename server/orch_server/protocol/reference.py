@@ -94,7 +94,7 @@ MEANINGS = {
     ErrorKind.DISK_FULL: "There is no room left on the disk.",
     ErrorKind.DATABASE_UNUSABLE: "The database cannot be read or written.",
     ErrorKind.PROTOCOL_MISMATCH: "The client needs another protocol version. `protocolVersion` is the hub's.",
-    ErrorKind.FORBIDDEN: "It is not allowed, whoever asks.",
+    ErrorKind.FORBIDDEN: "A process of an agent asked for a change: it may look, and nothing else.",
     ErrorKind.REQUEST_KEY_REUSED: "The `requestKey` was used with other parameters before.",
     ErrorKind.CONFLICT: "The world is not as the request needs it: files, branches or directories are in the way.",
 }

@@ -17,7 +17,7 @@ from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
 
 MEDIA_TYPES = {".md": "text/markdown", ".patch": "text/x-diff", ".jsonl": "application/jsonl"}
-_LARGEST_READ = 16 * 1024 * 1024
+LARGEST = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,8 @@ class Content:
     name: str
     data: bytes
     append: bool = False
+    media_type: str | None = None
+    """Where the name does not say it."""
 
 
 async def keep(
@@ -53,7 +55,7 @@ async def keep(
                 kind=content.kind,
                 name=content.name,
                 path=os.path.join(project.path, runtime_dir, "artifacts", session.id, content.name),
-                media_type=MEDIA_TYPES[os.path.splitext(content.name)[1]],
+                media_type=content.media_type or MEDIA_TYPES[os.path.splitext(content.name)[1]],
                 bytes=size,
                 created_at=known.created_at if known else transaction.now,
             )
@@ -124,4 +126,4 @@ def _read(project: str, runtime_dir: str, session_id: str, name: str) -> bytes:
     with opened(project, (runtime_dir, "artifacts", session_id)) as directory:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     with open(descriptor, "rb") as file:
-        return file.read(_LARGEST_READ)
+        return file.read(LARGEST)

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from orch_server.domain.errors import ErrorKind, OrchError, invalid_params
 from orch_server.domain.events import WorktreeChanged
-from orch_server.domain.session import ENDED
+from orch_server.domain.session import ENDED, State, refuse_put_away
 from orch_server.git import diff as git_diff
 from orch_server.git.diff import Diff
 from orch_server.git.repository import Repository, resolve_commit
@@ -31,7 +31,7 @@ async def diff(context: Context, session: SessionRecord, against: Against, paths
 
     Uncommitted and untracked work counts.
     """
-    repository, shadow, files = await _open(context, session)
+    repository, shadow, files = await open_files(context, session)
     start = await _start(context, session, repository, against)
     return await git_diff.diff(context.git, shadow, start, files, paths=paths)
 
@@ -41,7 +41,7 @@ async def refresh(context: Context, session_id: str) -> None:
     session = context.store.session(session_id)
     if session is None or session.base_commit is None or worktree_of(session) is None:
         return
-    repository, shadow, files = await _open(context, session)
+    repository, shadow, files = await open_files(context, session)
     del repository
     taken = await snapshot(context.git, shadow, files)
     changes = await git_diff.stat(context.git, shadow, session.base_commit, files)
@@ -59,7 +59,10 @@ async def refresh(context: Context, session_id: str) -> None:
     await context.store.write(work)
 
 
-async def _open(context: Context, session: SessionRecord) -> tuple[Repository, Shadow, WorkingTree]:
+async def open_files(context: Context, session: SessionRecord) -> tuple[Repository, Shadow, WorkingTree]:
+    """Return the project's repository, its shadow, and the files that a session works on."""
+    if session.state == State.DELETED:
+        refuse_put_away(session, "be compared")
     project = projects.get(context, session.project_id)
     repository = await projects.open_repository(context, project)
     shadow = await projects.shadow_of(context, project, repository)

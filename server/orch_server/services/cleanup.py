@@ -32,7 +32,7 @@ from orch_server.git.inventory import read_head, read_ref
 from orch_server.git.trash import Trashed
 from orch_server.git.wip import wip_ref
 from orch_server.git.worktree import Worktree
-from orch_server.services import previews, projects, reconcile, sessions, wip
+from orch_server.services import previews, projects, reconcile, sessions, vitals, wip
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.previews import Preview
 from orch_server.services.worktrees import worktree_of
@@ -199,9 +199,11 @@ async def purge_expired(context: Context) -> None:
 async def tend(context: Context) -> None:
     """Look after all sessions until cancelled: flags, snapshots of running work, the trash."""
     seen: dict[str, reconcile.Signature] = {}
+    heard = vitals.Heard()
     number = 0
     while True:
         try:
+            await vitals.look(context, heard)
             await reconcile.look_around(context, seen)
             if number % _PURGE_EVERY == 0:
                 await purge_expired(context)
@@ -285,7 +287,7 @@ async def _delete_on(context: Context, intent: Intent) -> None:
             "trashed": None if trashed is None else trashed.as_json(),
             "keptUntil": previews.kept_until(context, session),
             "epoch": int(context.store.fact("epoch") or 0),
-            "stateBefore": session.state_before,
+            "archived": session.state == State.ARCHIVED,
         }
         _put_away(transaction, session, State.DELETED)
         if trashed is not None and trashed.present:
@@ -337,8 +339,8 @@ async def _restore_on(context: Context, intent: Intent) -> None:
         draft = transaction.session(session_id)
         assert draft.trash is not None
         assert draft.state_before is not None
-        state, before = draft.state_before, draft.trash["stateBefore"]
-        draft.state_before, draft.trash = (State(before) if before else None), None
+        state = State.ARCHIVED if draft.trash["archived"] else draft.state_before
+        draft.state_before, draft.trash = (draft.state_before if draft.trash["archived"] else None), None
         if made is not None:
             _take_over(transaction, draft, made, present=trashed is not None and trashed.present)
         transaction.move(draft, state, draft.reason, draft.message)
@@ -492,7 +494,8 @@ def _wait_no_more(transaction: Transaction, session_id: str) -> None:
 
 
 def _put_away(transaction: Transaction, session: SessionRecord, state: State) -> None:
-    session.state_before = session.state
+    if session.state in ENDED:  # and not archived before it is deleted
+        session.state_before = session.state
     transaction.move(session, state, session.reason, session.message)
 
 

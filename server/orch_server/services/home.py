@@ -2,12 +2,10 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+import uuid
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.project import Project
-from orch_server.domain.session import State
-from orch_server.domain.wire import WireModel
+from orch_server.domain.session import State, refuse_put_away
 from orch_server.git import apply as git_apply
 from orch_server.git import undo
 from orch_server.git.apply import Strategy, Work
@@ -15,40 +13,24 @@ from orch_server.git.checkout import ApplyPreview
 from orch_server.git.commit import Committed
 from orch_server.git.commit import commit as git_commit
 from orch_server.git.identity import as_user
-from orch_server.git.repository import Repository
-from orch_server.git.shadow import Shadow
-from orch_server.git.worktree import Worktree
-from orch_server.services import projects, sessions
-from orch_server.services.context import Caller, Context
+from orch_server.git.inventory import read_head
+from orch_server.services import homecoming, projects, sessions
+from orch_server.services.context import Caller, Context, RequestKey
+from orch_server.services.homecoming import KINDS, Applied, Place
 from orch_server.services.worktrees import worktree_of
 from orch_server.store.records import SessionRecord
 
 log = logging.getLogger(__name__)
 
 
-class Applied(WireModel):
-    """What was, or would be, brought into the project's checkout."""
-
-    preview: ApplyPreview
-    applied: bool
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a session's work is, and where it is to come."""
-
-    session: SessionRecord
-    project: Project
-    repository: Repository
-    shadow: Shadow
-    worktree: Worktree
-
-
 async def commit(context: Context, caller: Caller, reference: str, message: str | None) -> Committed:
     """Commit all that lies in a session's worktree on its branch, as the user."""
     place = await _open(context, reference)
-    return await _commit(context, caller, place, message)
+    async with _lock(context, place):
+        place = await _settled(context, reference)
+        if (reply := await homecoming.reply_to(context, caller.request_key)) is not None:
+            return Committed.model_validate_json(reply)
+        return await _commit(context, caller, place, message, caller.request_key)
 
 
 async def apply(context: Context, caller: Caller, reference: str, strategy: Strategy, *, preview: bool) -> Applied:
@@ -66,29 +48,32 @@ async def apply(context: Context, caller: Caller, reference: str, strategy: Stra
         return Applied(preview=outcome.preview, applied=False, message=_said(outcome.preview))
     async with _lock(context, place):
         place = await _settled(context, reference)
-        key = caller.request_key.key if caller.request_key is not None else None
-        if (done := await _done_before(context, place, key)) is not None:
-            return Applied(preview=done, applied=True, message=_undo_hint(place.session))
+        if (reply := await homecoming.reply_to(context, caller.request_key)) is not None:
+            return Applied.model_validate_json(reply)
         outcome = await git_apply.prepare(context.git, place.repository, place.shadow, work)
-        if not outcome.preview.conflicts and not outcome.is_nothing:
-            program = context.git
-            if strategy is not Strategy.PATCH:
-                program = await as_user(context.git, place.repository, caller.environment)
-                await _commit(context, caller, place, None)
-                outcome = await git_apply.prepare(program, place.repository, place.shadow, work)
-        else:
-            program = context.git
-        await git_apply.apply(program, place.repository, place.shadow, work, outcome, key=key)
-    if outcome.is_nothing:
-        return Applied(preview=outcome.preview, applied=False, message="The checkout has it all already.")
-    return Applied(preview=outcome.preview, applied=True, message=_undo_hint(place.session))
+        program = context.git
+        if strategy is not Strategy.PATCH and not outcome.preview.conflicts and not outcome.is_nothing:
+            program = await as_user(context.git, place.repository, caller.environment)
+            await _commit(context, caller, place, None, None)
+            outcome = await git_apply.prepare(program, place.repository, place.shadow, work)
+        if outcome.is_nothing and not outcome.preview.conflicts:
+            return Applied(preview=outcome.preview, applied=False, message=_said(outcome.preview))
+        mark = uuid.uuid4().hex
+        await homecoming.begin(context, place, homecoming.APPLY, mark, caller.request_key)
+        try:
+            await git_apply.apply(program, place.repository, place.shadow, work, outcome, key=mark)
+        finally:
+            await homecoming.settle(context, place)
+    return homecoming.applied(place.session.id, outcome.preview.files)
 
 
-async def take_back(context: Context, reference: str, *, preview: bool) -> Applied:
+async def take_back(context: Context, caller: Caller, reference: str, *, preview: bool) -> Applied:
     """Take the last application of a session's work back, or show what that would do."""
     place = await _open(context, reference)
     async with _lock(context, place):
         place = await _settled(context, reference)
+        if (reply := await homecoming.reply_to(context, caller.request_key)) is not None:
+            return Applied.model_validate_json(reply)
         found = await undo.records(context.git, place.repository, place.session.id)
         if not found:
             raise OrchError(
@@ -97,16 +82,20 @@ async def take_back(context: Context, reference: str, *, preview: bool) -> Appli
                 hint="`orch apply` brings its work into the checkout.",
             )
         seen = await undo.look_back(context.git, place.repository, place.shadow, found[-1])
-        if not preview:
+        if preview:
+            return Applied(preview=seen, applied=False, message=_said(seen))
+        await homecoming.begin(context, place, homecoming.UNDO, found[-1].name, caller.request_key)
+        try:
             name = context.settings.project_runtime_dirname
             await undo.take_back(context.git, place.repository, place.shadow, found[-1], name)
-    return Applied(
-        preview=seen, applied=not preview, message="The checkout is as it was before." if not preview else ""
-    )
+        finally:
+            await homecoming.settle(context, place)
+    return homecoming.undone(seen.files)
 
 
 async def recover(context: Context) -> None:
-    """Settle the applications that a killed hub left in the middle."""
+    """Settle what a killed hub left in the middle: the applications in the checkouts, and what was not told yet."""
+    unsettled = {intent.session_id for intent in context.store.intents() if intent.kind in KINDS}
     for project in context.store.projects(limit=1_000):
         try:
             if undo.is_interrupted(project.path, context.settings.project_runtime_dirname):
@@ -116,6 +105,13 @@ async def recover(context: Context) -> None:
                     await undo.recover(context.git, repository, shadow, context.settings.project_runtime_dirname)
         except (OrchError, OSError) as error:
             log.warning("An application in %s is settled later: %s", project.path, error)
+    for session_id in unsettled:
+        assert session_id is not None
+        try:
+            async with _lock(context, await _open(context, session_id)):
+                await _settled(context, session_id)
+        except (OrchError, OSError) as error:
+            log.warning("What came home of %s is told later: %s", session_id, error)
 
 
 def commit_message(session: SessionRecord) -> str:
@@ -125,25 +121,26 @@ def commit_message(session: SessionRecord) -> str:
     return title if prompt in {"", title} else f"{title}\n\n{prompt}"
 
 
-async def _commit(context: Context, caller: Caller, place: _Place, message: str | None) -> Committed:
+async def _commit(
+    context: Context, caller: Caller, place: Place, message: str | None, key: RequestKey | None
+) -> Committed:
     program = await as_user(context.git, place.repository, caller.environment)
     words = (message or "").strip() or commit_message(place.session)
-    return await git_commit(
-        program, place.repository, place.shadow, place.worktree, message=words, trusted=place.project.trusted
-    )
+    before, _ = await read_head(context.git, place.worktree)
+    await homecoming.begin(context, place, homecoming.COMMIT, before or "", key)
+    try:
+        return await git_commit(
+            program, place.repository, place.shadow, place.worktree, message=words, trusted=place.project.trusted
+        )
+    finally:
+        await homecoming.settle(context, place)
 
 
-async def _open(context: Context, reference: str) -> _Place:
+async def _open(context: Context, reference: str) -> Place:
     session = sessions.find(context, reference)
     worktree = worktree_of(session)
     if session.state == State.DELETED:
-        raise OrchError(
-            ErrorKind.ILLEGAL_TRANSITION,
-            f"Session {session.id} is deleted.",
-            hint=f"`orch restore {session.id}` brings it back.",
-            state=session.state.value,
-            allowed=["restore"],
-        )
+        refuse_put_away(session, "bring its work home")
     if worktree is None:
         raise OrchError(
             ErrorKind.CONFLICT,
@@ -152,36 +149,24 @@ async def _open(context: Context, reference: str) -> _Place:
         )
     project = projects.get(context, session.project_id)
     repository = await projects.open_repository(context, project)
-    return _Place(session, project, repository, await projects.shadow_of(context, project, repository), worktree)
+    return Place(session, project, repository, await projects.shadow_of(context, project, repository), worktree)
 
 
-async def _settled(context: Context, reference: str) -> _Place:
+async def _settled(context: Context, reference: str) -> Place:
     """Return the place as it is once nothing half-done of an earlier hub is left."""
     place = await _open(context, reference)
     name = context.settings.project_runtime_dirname
     await undo.recover(context.git, place.repository, place.shadow, name)
-    return await _open(context, reference)
+    place = await _open(context, reference)
+    await homecoming.settle(context, place)
+    return place
 
 
-def _lock(context: Context, place: _Place) -> asyncio.Lock:
+def _lock(context: Context, place: Place) -> asyncio.Lock:
     return context.git.lock(f"checkout {place.repository.path}")
-
-
-async def _done_before(context: Context, place: _Place, key: str | None) -> ApplyPreview | None:
-    """Return what an earlier life of this very request has brought home."""
-    if key is None:
-        return None
-    for record in await undo.records(context.git, place.repository, place.session.id):
-        if record.about.get("key") == key:
-            return ApplyPreview(files=await undo.files_of(context.git, place.shadow, record), conflicts=[])
-    return None
 
 
 def _said(preview: ApplyPreview) -> str:
     if preview.conflicts:
         return "It would be refused."
     return "It would go through." if preview.files else "The checkout has it all already."
-
-
-def _undo_hint(session: SessionRecord) -> str:
-    return f"`orch apply {session.id} --undo` takes it back."

@@ -22,7 +22,7 @@ from orch_server.domain.session import (
     State,
 )
 from orch_server.runtime.runs import LaunchFailed, RunSpec
-from orch_server.services import furnishing, ports, projects, worktrees
+from orch_server.services import furnishing, ports, projects, readonly, worktrees
 from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
 from orch_server.services.governor import note_parked, park
@@ -81,6 +81,7 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
             crashpoint("launch.admitted")
             additions = await ports.environment_for(context, session_id)
             await furnishing.furnish(context, session_id, agent_environment(environment, additions))
+            await readonly.note_start(context, session_id)
             crashpoint("launch.furnished")
             bring_up.launching = True
             await _launch(context, _session(context, session_id), adapter, program, environment, additions)

@@ -39,10 +39,14 @@ ResultT = TypeVar("ResultT")
 
 COALESCE_SECONDS = 0.006
 """All runs are read in the same beat, so that what many agents say in it goes into one commit."""
+_OF_A_RUN = frozenset({Attention.UNADOPTED, Attention.SILENT, Attention.DISK_FULL})
+"""What is shown of a process, and over when that is."""
 _LOG_LINE = 8 * 1024
 _RETRY_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 10.0
 _INTERRUPT_SECONDS = 1.5
+SILENT = "silent_limit"
+"""Why a run is stopped that wrote nothing for longer than the user allows."""
 STOP_GRACE = (2.0, 3.0)
 """Seconds that an agent gets after SIGINT and after SIGTERM, before SIGKILL ends its whole tree."""
 
@@ -353,7 +357,7 @@ class LiveRun:
             step.conversation.ended(Exit(code, signal, "\n".join(self._stderr_tail)))
         transaction.end_run(self.run_id, exit_code=code, signal=signal)
         session.pid, session.exit_code, session.ended_at = None, code, transaction.now
-        session.attention = [item for item in session.attention if item != Attention.UNADOPTED]
+        session.attention = [item for item in session.attention if item not in _OF_A_RUN]
         if record is None:
             reason = Reason.LOST if self.bundle.same_boot() else Reason.MACHINE_RESTARTED
             transaction.emit(RunLost(reason=reason), session=session, run_id=self.run_id)
@@ -365,7 +369,10 @@ class LiveRun:
                 limited = RunOutputLimited(bytes=record.out_size + record.err_size)
                 transaction.emit(limited, session=session, run_id=self.run_id)
         if session.state in LIVE:
-            if step.run.stop_requested is not None:
+            if step.run.stop_requested == SILENT:
+                message = "The agent wrote nothing for too long and was stopped. `orch resume` goes on from here."
+                transaction.move(session, State.FAILED, Reason.SILENT_LIMIT, message)
+            elif step.run.stop_requested is not None:
                 transaction.move(session, State.STOPPED, Reason.USER_STOPPED)
             else:
                 transaction.move(session, State.FAILED, verdict, message)

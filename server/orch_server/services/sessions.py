@@ -30,6 +30,7 @@ from orch_server.domain.session import (
     QuestionAnswer,
     Reason,
     State,
+    refuse_put_away,
 )
 from orch_server.services import launching, projects
 from orch_server.services.context import Caller, Context
@@ -154,7 +155,7 @@ async def follow_up(
         if question is not None:
             answer = QuestionAnswer(question_id=question.questions[0].id, text=text)
             return await _respond(context, caller, session, question, Answer(answers=[answer], text=text))
-        _refuse_put_away(session, "take a follow-up")
+        refuse_put_away(session, "take a follow-up")
         item = FollowUp(id=str(uuid.uuid4()), text=text, mode=mode, at="")
         if session.state in ENDED:
             await _settled(context, session_id)
@@ -245,7 +246,7 @@ async def resume(context: Context, caller: Caller, reference: str, text: str | N
     session_id = find(context, reference).id
     async with context.lock(session_id):
         session = _present(context, session_id)
-        _refuse_put_away(session, "be resumed")
+        refuse_put_away(session, "be resumed")
         waiting = session.state == State.CREATED and session_id not in context.bring_ups
         if session.state not in ENDED and not waiting:
             raise OrchError(
@@ -400,18 +401,6 @@ def _keep_reply(transaction: Transaction, caller: Caller, session: SessionRecord
     key = caller.request_key
     if key is not None:
         transaction.claim_key(key.key, key.method, key.digest, session.id)
-
-
-def _refuse_put_away(session: SessionRecord, what: str) -> None:
-    if session.state in {State.ARCHIVED, State.DELETED}:
-        way_back = "unarchive" if session.state == State.ARCHIVED else "restore"
-        raise OrchError(
-            ErrorKind.ILLEGAL_TRANSITION,
-            f"Session {session.id} is {session.state} and cannot {what}.",
-            hint=f"`orch {way_back} {session.id}` brings it back.",
-            state=session.state.value,
-            allowed=[way_back],
-        )
 
 
 async def _settled(context: Context, session_id: str) -> None:

@@ -5,11 +5,13 @@ import logging
 from orch_server.domain.artifact import ArtifactKind
 from orch_server.domain.errors import OrchError
 from orch_server.domain.session import Action, State
-from orch_server.services import artifacts, changes, reconcile, transcript, wip
+from orch_server.services import artifacts, changes, readonly, reconcile, transcript, wip
 from orch_server.services.artifacts import Content
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
+from orch_server.services.named_files import named_files
 from orch_server.services.transcript import Entry, EntryKind, Role
+from orch_server.services.worktrees import worktree_of
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
@@ -33,6 +35,7 @@ async def keep(context: Context, session_id: str) -> None:
         await wip.take(context, session_id)
         crashpoint("turn.saved")
         try:
+            await readonly.check(context, session)
             await changes.refresh(context, session_id)
             await _keep_words(context, session)
         except (OrchError, OSError) as error:
@@ -64,6 +67,9 @@ async def _keep_words(context: Context, session: SessionRecord) -> None:
         found = await changes.diff(context, session, Against.BASE, ())
         patch = "".join(file.patch or "" for file in found.files)
         contents.append(Content(ArtifactKind.DIFF, "changes.patch", patch.encode("utf-8", "surrogateescape")))
+    worktree = worktree_of(session)
+    if worktree is not None and answer is not None:
+        contents += await named_files(context.git, worktree, answer.text)
 
     def work(transaction: Transaction) -> None:
         draft = transaction.session(session.id)

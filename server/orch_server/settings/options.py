@@ -65,6 +65,10 @@ class Limits(BaseModel):
         300, ge=0, description="How long the hub stays with nothing to do and nobody there."
     )
     output_bytes: int | None = Field(None, ge=1, description="A run that writes more is stopped; unset: no limit.")
+    silent_seconds: float | None = Field(
+        900, ge=1, description="An agent at work that writes nothing for so long is shown as silent."
+    )
+    silent_stop_seconds: float | None = Field(None, ge=1, description="And for so long is stopped; unset: never.")
     min_free_bytes: int = Field(64 * 1024 * 1024, ge=0, description="Below this much free disk agents are stopped.")
 
     ports: tuple[int, int] = Field(

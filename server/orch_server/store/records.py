@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from orch_server.domain.session import Session, State, Usage
+from orch_server.domain.session import Session, Usage
 from orch_server.domain.wire import WireModel
 
 
@@ -19,7 +19,6 @@ class SessionRecord(Session):
     )
     furnished: bool = Field(default=False, description="Whether all that belongs into the new worktree is in it.")
     port_base: int | None = Field(default=None, description="The first of the ports that are the session's.")
-    state_before: State | None = None
     prompt_id: str
     prompt_delivered: bool = False
     worktree: dict[str, Any] | None = Field(default=None, description="By what the git room knows the worktree again.")
@@ -28,7 +27,6 @@ class SessionRecord(Session):
     kept_seq: int = Field(default=0, description="Up to this event the conversation is in artifacts and search.")
     unannounced: list[str] = Field(default=[], description="Fields that changed and were not told in an event yet.")
     trash: dict[str, Any] | None = Field(default=None, description="What restoring a deleted session takes.")
-    purged_at: str | None = Field(default=None, description="Since when only numbers and ids are left of it.")
 
     def wire_bytes(self) -> bytes:
         """Return the session as it travels."""

@@ -7,7 +7,7 @@ import click
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, RequestFailed
 from orch_server.endpoints.cli.main import DONE, USAGE, orch, verb
-from orch_server.endpoints.cli.watching import OUTCOMES, see_through
+from orch_server.endpoints.cli.watching import outcome, see_through
 
 _FIELDS = ("agent", "action", "project", "scopePath", "prompt", "model")
 
@@ -43,7 +43,7 @@ def do(client: Client, text: str, project: str | None, starts: bool, wait_: bool
     session = see_through(client, submitted["session"], wait=wait_, follow=follow, as_json=as_json)
     if as_json:
         show.as_json({**submitted, "session": session})
-    return OUTCOMES.get(session["state"], DONE)
+    return outcome(session)
 
 
 @orch.group()

@@ -18,11 +18,12 @@ _ENTRY_KINDS = click.Choice(["message", "thought", "tool", "plan", "input"])
 @click.argument("session")
 @click.option("--limit", type=click.IntRange(1), help="At most so many entries.")
 def transcript(client: Client, session: str, limit: int | None, as_json: bool) -> None:
-    """Print a session's conversation; with --json one entry a line."""
-    for entry in client.pages("orch/session/transcript", limit, session=session):
-        if as_json:
-            show.as_json(entry)
-            continue
+    """Print a session's conversation."""
+    entries = client.pages("orch/session/transcript", limit, session=session)
+    if as_json:
+        show.as_json({"items": list(entries), "nextCursor": None})
+        return
+    for entry in entries:
         speaker = entry["role"] if entry["kind"] == "message" else f"{entry['role']} ({entry['kind']})"
         show.line(f"-- {speaker}, {entry['at'][11:19]}")
         show.block(entry["text"].strip())
@@ -69,8 +70,8 @@ def show_(client: Client, artifact: str, as_json: bool) -> None:
 @click.option("--project", help="Only in this project.")
 @click.option("--agent", help="Only what this agent's sessions hold.")
 @click.option("--kind", "kinds", multiple=True, type=_ENTRY_KINDS, help="Only in such entries; may be repeated.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
-def search(client: Client, query: str, kinds: tuple[str, ...], limit: int, as_json: bool, **place: Any) -> None:
+@click.option("--limit", type=click.IntRange(1), help="At most so many.")
+def search(client: Client, query: str, kinds: tuple[str, ...], limit: int | None, as_json: bool, **place: Any) -> None:
     """Find words in the prompts and conversations of every agent; `word*` finds what begins so."""
     found = list(client.pages("orch/search", limit, query=query, kinds=list(kinds) or None, **place))
     if as_json:

@@ -104,6 +104,7 @@ def show_session(session: dict[str, Any], as_json: bool) -> None:
     show.line(f"  {session['title']}")
     facts = {
         "why": session["message"],
+        "purged": session["purgedAt"] and f"{session['purgedAt'][:16]}: its numbers and ids are all that is left",
         "attention": ", ".join(session["attention"]),
         "branch": session["branch"],
         "worktree": session["worktreePath"],

@@ -62,6 +62,6 @@ def age(time: str | None) -> str:
 
 
 def state(session: dict[str, Any]) -> str:
-    """Return a session's state with its reason."""
-    reason = session["reason"]
+    """Return a session's state with its reason, or with the state it was put away in."""
+    reason = session["stateBefore"] or session["reason"]
     return session["state"] if reason in {None, "turn_ended", "user_stopped"} else f"{session['state']} ({reason})"

@@ -13,6 +13,11 @@ OUTCOMES = {"completed": DONE, "failed": FAILED, "stopped": FAILED, "waiting_for
 """The exit code that tells a session's state."""
 
 
+def outcome(session: dict[str, Any]) -> int:
+    """Return the exit code that tells how a session ended, also if it was put away since."""
+    return OUTCOMES.get(session["stateBefore"] or session["state"], DONE)
+
+
 def see_through(client: Client, session: dict[str, Any], *, wait: bool, follow: bool, as_json: bool) -> dict[str, Any]:
     """Show a session that began, stay until it is done if that is wanted, and return it as it is then.
 

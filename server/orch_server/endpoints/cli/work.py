@@ -11,7 +11,7 @@ from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
 from orch_server.endpoints.cli.sessions import sessions, show_request, show_session
-from orch_server.endpoints.cli.watching import OUTCOMES, see_through, watch
+from orch_server.endpoints.cli.watching import OUTCOMES, outcome, see_through, watch
 
 _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
 
@@ -76,7 +76,7 @@ def send(
     session = see_through(client, session, wait=wait_, follow=follow, as_json=as_json)
     if as_json:
         show.as_json(session)
-    return OUTCOMES.get(session["state"], DONE)
+    return outcome(session)
 
 
 @verb(orch)
@@ -159,7 +159,7 @@ def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: floa
             show.as_json(session)
         else:
             show.line(f"{session['id']}  {show.state(session)}")
-    return max(OUTCOMES.get(session["state"], DONE) for session in sessions)
+    return max(outcome(session) for session in sessions)
 
 
 @verb(orch)
@@ -176,6 +176,8 @@ def logs(client: Client, session: str, follow: bool, lines: int, as_json: bool) 
         return
     for text in tail["lines"]:
         show.line(text)
+    if not tail["lines"] and not follow:
+        show.note("orch: it wrote nothing to its standard error. `orch transcript` has the conversation.")
     for event in coming or ():
         if event["type"] == "session.state_changed":
             if event["data"]["to"] in OUTCOMES and event["data"]["to"] != "waiting_for_user":
