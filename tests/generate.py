@@ -6,18 +6,23 @@ To add a generated file, add a line to FILES.
 import contextlib
 import inspect
 import io
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
 
 from orch_server.agents import demo_agent
-from orch_server.domain.events import EVENT_TYPES
+from orch_server.domain.events import EVENT_TYPES, Event
 from orch_server.domain.session import TRANSITIONS, State
 from orch_server.endpoints.cli import main as cli
+from orch_server.endpoints.cli.results import RESULTS
+from orch_server.protocol.methods import METHODS
 from orch_server.protocol.reference import protocol_reference
+from orch_server.protocol.registry import Empty
 from orch_server.settings.options import AgentTable, Limits, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,10 +37,51 @@ def cli_usage() -> str:
         "",
         "Every verb and its `--help`. `orch` is short for `orch-server --cli`. With `--json` a verb prints the result",
         "of its method as one JSON document, or one document a line where it streams; messages go to standard error.",
+        "Below each verb is the type of it, and [cli-json.schema.json](cli-json.schema.json) has them all as JSON Schema.",
+        "With `--follow` the events come before it, one a line. A list has all items, and `nextCursor` null.",
     ]
     for name, command, context in verbs():
         lines += ["", f"## {name}", "", "```text", command.get_help(context), "```"]
+        if isinstance(command, cli.Verb):
+            printed, a_line = printed_by(command)
+            own = printed in RESULTS
+            link = f"[{printed.__name__}](" + (
+                "cli-json.schema.json" if own else f"protocol.md#{printed.__name__.lower()}"
+            )
+            shown = "`{}`" if printed is Empty else f"{link})"
+            lines += ["", f"`--json`: {shown}{', one a line' if a_line else ''}."]
     return "\n".join(lines) + "\n"
+
+
+def printed_by(verb: cli.Verb) -> tuple[type[BaseModel], bool]:
+    """Return the type that a verb prints with `--json`, and whether it prints one a line."""
+    name = verb.prints.removesuffix(" a line")
+    return _PRINTED[name], name != verb.prints
+
+
+_PRINTED: dict[str, type[BaseModel]] = {
+    model.__name__: model for model in (*(method.result for method in METHODS.values()), *RESULTS, Event)
+}
+
+
+def cli_schema() -> str:
+    """Return the JSON Schema of what every verb prints with `--json`."""
+    found = {name: printed_by(verb) for name, verb, _ in verbs() if isinstance(verb, cli.Verb)}
+    models = sorted({model for model, _ in found.values()}, key=lambda model: model.__name__)
+    references, definitions = models_json_schema([(model, "serialization") for model in models], by_alias=True)
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$comment": "Generated: change the source and run `make gen`.",
+        "title": "What the verbs of orch print with --json",
+        "description": "Each verb with the schema of its document; where `oneALine` is true, of each line.",
+        "type": "object",
+        "properties": {
+            name: {**references[(model, "serialization")], "oneALine": a_line}
+            for name, (model, a_line) in found.items()
+        },
+        "$defs": definitions["$defs"],
+    }
+    return json.dumps(schema, indent=1) + "\n"
 
 
 def verbs() -> Iterator[tuple[str, click.Command, click.Context]]:
@@ -182,6 +228,7 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/protocol.md": protocol_reference,
     "docs/event-taxonomy.md": event_taxonomy,
     "docs/cli-usage.md": cli_usage,
+    "docs/cli-json.schema.json": cli_schema,
     "docs/settings.md": settings,
     "docs/demo-agent.md": demo_directives,
     "docs/session-lifecycle.md": session_lifecycle,
@@ -190,7 +237,7 @@ FILES: dict[str, Callable[[], str]] = {
 
 def generate(path: str) -> str:
     """Return what a generated file should hold now."""
-    return NOTE + "\n" + FILES[path]()
+    return FILES[path]() if path.endswith(".json") else NOTE + "\n" + FILES[path]()
 
 
 def stale() -> list[str]:

@@ -73,9 +73,7 @@ async def test_who_waits_for_the_user_is_not_silent(world: World) -> None:
     await world.close()
     await world.open(silent_seconds=1)
     started = asyncio.ensure_future(world.work("[[ask Which?]]"))
-    await wait_until_async(
-        lambda: any(s.state == State.WAITING_FOR_USER for s in world.context.store.sessions()[0])
-    )
+    await wait_until_async(lambda: any(s.state == State.WAITING_FOR_USER for s in world.context.store.sessions()[0]))
     ((session,), _) = world.context.store.sessions()
     heard = vitals.Heard()
     await vitals.look(world.context, heard)

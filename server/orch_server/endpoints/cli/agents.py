@@ -5,7 +5,7 @@ from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
 
 
-@verb(orch)
+@verb(orch, prints="AgentList")
 def agents(client: Client, as_json: bool) -> None:
     """List the agents: which are installed, where, and how to get the others."""
     found = client.call("orch/agent/list")

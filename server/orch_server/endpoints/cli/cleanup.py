@@ -13,7 +13,7 @@ from orch_server.endpoints.cli.sessions import show_session
 _SHOWN_COMMITS = 5
 
 
-@verb(orch)
+@verb(orch, prints="Preview")
 @click.argument("session")
 def preview(client: Client, session: str, as_json: bool) -> None:
     """Show what a delete would take away, and what of it exists nowhere else."""
@@ -24,7 +24,7 @@ def preview(client: Client, session: str, as_json: bool) -> None:
         _show_preview(found)
 
 
-@verb(orch)
+@verb(orch, prints="DeletedSession")
 @click.argument("session")
 @click.option("--delete-branch", is_flag=True, help="Take the session's branch away too.")
 @click.option("--purge", is_flag=True, help="Remove it for good: nothing can be restored then.")
@@ -58,21 +58,21 @@ def delete(client: Client, session: str, delete_branch: bool, purge: bool, yes: 
         )
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 def restore(client: Client, session: str, as_json: bool) -> None:
     """Bring a session back from the trash, or a worktree that something else removed."""
     show_session(client.change("orch/session/restore", session=session), as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 def archive(client: Client, session: str, as_json: bool) -> None:
     """Put an ended session away; nothing of it is removed."""
     show_session(client.change("orch/session/archive", session=session), as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 def unarchive(client: Client, session: str, as_json: bool) -> None:
     """Bring an archived session back."""

@@ -12,7 +12,7 @@ from orch_server.endpoints.cli.watching import outcome, see_through
 _FIELDS = ("agent", "action", "project", "scopePath", "prompt", "model")
 
 
-@verb(orch)
+@verb(orch, prints="SubmittedCommand")
 @click.argument("text")
 @click.option("--project", help="The project that is meant where the text names none.")
 @click.option("--yes/--dry-run", "starts", default=True, help="Start it (the default), or only say what is understood.")
@@ -51,7 +51,7 @@ def commands() -> None:
     """What was asked for, in words or in fields."""
 
 
-@verb(commands, "list")
+@verb(commands, "list", prints="CommandPage")
 @click.option("--project", help="Only this project's.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 def list_(client: Client, limit: int | None, as_json: bool, **place: Any) -> None:

@@ -16,7 +16,7 @@ _LATEST = 8
 _SHOWN = 12
 
 
-@verb(orch)
+@verb(orch, prints="Dashboard")
 def dashboard(client: Client, as_json: bool) -> None:
     """Show what runs, what waits for you, what failed and what happened last; live on a terminal."""
     if as_json:

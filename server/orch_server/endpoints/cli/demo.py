@@ -19,7 +19,7 @@ from orch_server.domain.ids import slug_of
 from orch_server.domain.readable import changes_of, harmless, told
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
-from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, orch
+from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, Verb, orch
 from orch_server.hub.dial import HubUnreachable
 
 PROJECT = "bakery"
@@ -100,9 +100,8 @@ def errands() -> list[Errand]:
     ]
 
 
-@orch.command()
+@orch.command(cls=Verb, prints="DemoStep a line")
 @click.option("--clean", is_flag=True, help="Remove the scratch directory when all went well.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON documents, one a line.")
 def demo(clean: bool, as_json: bool) -> int:
     """Watch three agents work at once in a repository made for it. Nothing of yours is touched."""
     scratch = os.path.realpath(tempfile.mkdtemp(prefix="orch-demo-"))

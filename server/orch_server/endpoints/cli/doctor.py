@@ -15,7 +15,7 @@ import click
 from orch_server import __version__
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
-from orch_server.endpoints.cli.main import DONE, FAILED, orch
+from orch_server.endpoints.cli.main import DONE, FAILED, Verb, orch
 from orch_server.hub.address import AddressRefused, check_directory
 from orch_server.hub.dial import HubUnreachable, ProtocolMismatch
 from orch_server.settings.places import LONGEST_SOCKET, Places, find_places
@@ -27,8 +27,7 @@ Finding = tuple[str, bool, str, str]
 """What was looked at, whether it is well, what was seen, and what to do."""
 
 
-@orch.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@orch.command(cls=Verb, prints="Checkup")
 def doctor(as_json: bool) -> int:
     """Check git, the agents, the socket, the database, the settings and the disk, and say what to do."""
     places = find_places(os.environ)

@@ -9,7 +9,7 @@ from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import DONE, REFUSED, orch, verb
 
 
-@verb(orch)
+@verb(orch, prints="Committed")
 @click.argument("session")
 @click.option("-m", "--message", help="What the commit says; default: the session's title and prompt.")
 def commit(client: Client, session: str, message: str | None, as_json: bool) -> None:
@@ -23,7 +23,7 @@ def commit(client: Client, session: str, message: str | None, as_json: bool) -> 
         show.line(f"{done['commit'][:12]}  nothing to commit")
 
 
-@verb(orch)
+@verb(orch, prints="Applied")
 @click.argument("session")
 @click.option(
     "--strategy",

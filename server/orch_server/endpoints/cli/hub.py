@@ -4,11 +4,11 @@ import click
 
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
-from orch_server.endpoints.cli.main import UNREACHABLE, orch, verb
+from orch_server.endpoints.cli.main import UNREACHABLE, Verb, orch, verb
 from orch_server.hub.dial import HubUnreachable, wait_for_leave
 
 
-@verb(orch)
+@verb(orch, prints="HubStatus")
 def health(client: Client, as_json: bool) -> None:
     """Say how the hub is; start one if none runs."""
     _status(client, as_json)
@@ -19,8 +19,7 @@ def hub() -> None:
     """The hub in the background: status, start, stop, restart. Agents run on whatever happens to it."""
 
 
-@hub.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@hub.command(cls=Verb, prints="HubStatus")
 def status(as_json: bool) -> int:
     """Say how the hub is, without starting one."""
     try:
@@ -31,14 +30,13 @@ def status(as_json: bool) -> int:
     return 0
 
 
-@verb(hub)
+@verb(hub, prints="HubStatus")
 def start(client: Client, as_json: bool) -> None:
     """Start the hub, if none runs."""
     _status(client, as_json)
 
 
-@hub.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@hub.command(cls=Verb, prints="Empty")
 def stop(as_json: bool) -> None:
     """Ask the hub to leave. Agents run on; the next hub takes them over."""
     _stop()
@@ -46,7 +44,7 @@ def stop(as_json: bool) -> None:
         show.as_json({})
 
 
-@verb(hub)
+@verb(hub, prints="HubStatus")
 def restart(client: Client, as_json: bool) -> None:
     """Stop the hub and start it again, in the version that is installed now."""
     _stop()

@@ -40,8 +40,21 @@ def orch() -> None:
     """
 
 
-def verb(group: click.Group, name: str | None = None, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Register a verb: it gets a Client first, and `--json` as `as_json`."""
+class Verb(click.Command):
+    """A command that takes `--json`, and the name of the type that it prints then.
+
+    `Session`: one document; `Event a line`: one a line. docs/cli-usage.md and the JSON schema beside it are made from
+    it, and a test holds the output against them.
+    """
+
+    def __init__(self, *arguments: Any, prints: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.prints = prints
+        self.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
+
+
+def verb(group: click.Group, name: str | None = None, *, prints: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Register a verb that needs the hub: it gets a Client first, and `--json` as `as_json`."""
 
     def register(function: Callable[..., Any]) -> click.Command:
         @wraps(function)
@@ -52,10 +65,14 @@ def verb(group: click.Group, name: str | None = None, **settings: Any) -> Callab
             finally:
                 client.close()
 
-        option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-        return group.command(name, **settings)(option(run))
+        return group.command(name, cls=Verb, prints=prints)(run)
 
     return register
+
+
+def exit_code(code: int) -> int:
+    """Return the exit code for an error of the protocol."""
+    return _EXIT_CODES.get(code, FAILED)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -94,10 +111,10 @@ def run(arguments: Sequence[str]) -> int:
         show.note(f"orch: {error}")
         if error.data.get("hint"):
             show.note(f"      {error.data['hint']}")
-        return _EXIT_CODES.get(error.code, FAILED)
+        return exit_code(error.code)
     except OrchError as error:
         show.note(f"orch: {error} {error.hint}")
-        return _EXIT_CODES.get(error.kind.code, FAILED)
+        return exit_code(error.kind.code)
     except (HubUnreachable, ProtocolMismatch, HubGone, AddressRefused) as error:
         show.note(f"orch: {error}")
         return UNREACHABLE

@@ -17,7 +17,7 @@ def projects() -> None:
     """The repositories in which agents may work."""
 
 
-@verb(projects, "list")
+@verb(projects, "list", prints="ProjectPage")
 @click.option("--limit", type=click.IntRange(1), help="At most so many.")
 def list_(client: Client, limit: int | None, as_json: bool) -> None:
     """List the registered projects."""
@@ -29,7 +29,7 @@ def list_(client: Client, limit: int | None, as_json: bool) -> None:
     show.table(["PROJECT", "SESSIONS", "PATH"], rows)
 
 
-@verb(projects)
+@verb(projects, prints="Project")
 @click.argument("path", type=click.Path())
 @click.option("--name", help="What to call it; default: its folder's name.")
 @click.option("--default-branch", help="Where worktrees start; default: what is checked out.")
@@ -39,14 +39,14 @@ def add(client: Client, path: str, name: str | None, default_branch: str | None,
     _show(project, as_json)
 
 
-@verb(projects, "show")
+@verb(projects, "show", prints="Project")
 @click.argument("project")
 def show_(client: Client, project: str, as_json: bool) -> None:
     """Show one project."""
     _show(client.call("orch/project/get", project=project), as_json)
 
 
-@verb(projects)
+@verb(projects, prints="Project")
 @click.argument("project")
 @click.option("--name", help="A new name.")
 @click.option("--default-branch", help="Where worktrees start from now on.")
@@ -62,7 +62,7 @@ def update(client: Client, as_json: bool, **changed: Any) -> None:
     _show(client.change("orch/project/update", **changed), as_json)
 
 
-@verb(projects)
+@verb(projects, prints="Empty")
 @click.argument("project")
 def remove(client: Client, project: str, as_json: bool) -> None:
     """Forget a project that has no sessions. No file is deleted."""

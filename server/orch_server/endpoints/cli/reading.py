@@ -14,7 +14,7 @@ _KINDS = click.Choice(["plan", "report", "diff", "transcript", "file"])
 _ENTRY_KINDS = click.Choice(["message", "thought", "tool", "plan", "input"])
 
 
-@verb(orch)
+@verb(orch, prints="TranscriptPage")
 @click.argument("session")
 @click.option("--limit", type=click.IntRange(1), help="At most so many entries.")
 def transcript(client: Client, session: str, limit: int | None, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def artifacts() -> None:
     """The files that sessions leave: plans, reports, diffs, transcripts."""
 
 
-@verb(artifacts, "list")
+@verb(artifacts, "list", prints="ArtifactPage")
 @click.option("--session", help="Only this session's.")
 @click.option("--project", help="Only this project's.")
 @click.option("--kind", "kinds", multiple=True, type=_KINDS, help="Only of this kind; may be repeated.")
@@ -52,7 +52,7 @@ def list_(client: Client, kinds: tuple[str, ...], limit: int | None, as_json: bo
     show.table(["ARTIFACT", "KIND", "SESSION", "SIZE", "AGE", "PATH"], rows)
 
 
-@verb(artifacts, "show")
+@verb(artifacts, "show", prints="ArtifactContent")
 @click.argument("artifact")
 def show_(client: Client, artifact: str, as_json: bool) -> None:
     """Print what an artifact holds."""
@@ -65,7 +65,7 @@ def show_(client: Client, artifact: str, as_json: bool) -> None:
         sys.stdout.buffer.write(base64.b64decode(found["base64"]))
 
 
-@verb(orch)
+@verb(orch, prints="SearchPage")
 @click.argument("query")
 @click.option("--project", help="Only in this project.")
 @click.option("--agent", help="Only what this agent's sessions hold.")

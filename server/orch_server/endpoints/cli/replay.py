@@ -11,18 +11,17 @@ from orch_server.agents.adapter import Adapter, Exit
 from orch_server.agents.catalog import AgentConfig, build_catalog
 from orch_server.domain.readable import told
 from orch_server.endpoints.cli import show
-from orch_server.endpoints.cli.main import orch
+from orch_server.endpoints.cli.main import Verb, orch
 from orch_server.services.replay import Recording, Replayed, read, replay_session
 from orch_server.settings.options import ConfigError, read_config
 from orch_server.settings.places import find_places
 
 
-@orch.command()
+@orch.command(cls=Verb, prints="Replay")
 @click.argument("agent")
 @click.argument("file", type=click.Path(exists=True))
 @click.option("--exit", "end", metavar="CODE|SIGNAL", help="How the program ended, for example 1 or SIGKILL.")
 @click.option("--stopped", is_flag=True, help="It was stopped by orch.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def replay(agent: str, file: str, end: str | None, stopped: bool, as_json: bool) -> None:
     """Show what a recording of AGENT amounts to: its events, requests, and final state.
 

@@ -27,7 +27,7 @@ def sessions() -> None:
     """The agents' sessions: list them, show one, change one."""
 
 
-@verb(sessions, "list")
+@verb(sessions, "list", prints="SessionPage")
 @click.option("--project", help="Only this project's.")
 @click.option("--agent", help="Only this agent's.")
 @click.option(
@@ -77,14 +77,14 @@ def list_(
     show.table(["SESSION", "STATE", "AGENT", "ACTION", "PROJECT", "AGE", "CHANGES", "TITLE"], rows)
 
 
-@verb(sessions, "show")
+@verb(sessions, "show", prints="Session")
 @click.argument("session")
 def show_(client: Client, session: str, as_json: bool) -> None:
     """Show one session: its state, what it waits for, where it works."""
     show_session(client.call("orch/session/get", session=session), as_json)
 
 
-@verb(sessions)
+@verb(sessions, prints="Session")
 @click.argument("session")
 @click.option("--title", help="A new title.")
 @click.option("--policy", type=POLICIES, help="How its requests are decided from now on.")

@@ -16,7 +16,7 @@ from orch_server.endpoints.cli.watching import OUTCOMES, outcome, see_through, w
 _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("agent")
 @click.argument("action", type=_ACTIONS)
 @click.argument("project")
@@ -79,7 +79,7 @@ def send(
     return outcome(session)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 @click.argument("text")
 @click.option("--steer", is_flag=True, help="Into the running turn, if the agent can.")
@@ -92,7 +92,7 @@ def followup(client: Client, session: str, text: str, steer: bool, as_json: bool
 sessions.add_command(followup)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 @click.argument("follow_up_id", metavar="ID")
 def unqueue(client: Client, session: str, follow_up_id: str, as_json: bool) -> None:
@@ -100,7 +100,7 @@ def unqueue(client: Client, session: str, follow_up_id: str, as_json: bool) -> N
     show_session(client.change("orch/session/unqueue", session=session, followUpId=follow_up_id), as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 @click.argument("option", required=False)
 @click.option("--request", "request_id", help="Which request, where several are open.")
@@ -128,14 +128,14 @@ def respond(
     show_session(answered, as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 def stop(client: Client, session: str, as_json: bool) -> None:
     """End a session's work, with every process of it."""
     show_session(client.change("orch/session/stop", session=session), as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session")
 @click.argument("session")
 @click.argument("text", required=False)
 def resume(client: Client, session: str, text: str | None, as_json: bool) -> None:
@@ -143,7 +143,7 @@ def resume(client: Client, session: str, text: str | None, as_json: bool) -> Non
     show_session(client.change("orch/session/resume", session=session, text=text), as_json)
 
 
-@verb(orch)
+@verb(orch, prints="Session a line")
 @click.argument("session_ids", metavar="SESSION...", nargs=-1, required=True)
 @click.option("--until", type=click.Choice(["done", "waiting", "change"]), default="done", show_default=True)
 @click.option("--timeout", type=float, help="Give up after so many seconds.")
@@ -162,7 +162,7 @@ def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: floa
     return max(outcome(session) for session in sessions)
 
 
-@verb(orch)
+@verb(orch, prints="LogTail")
 @click.argument("session")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("-n", "lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many lines.")
@@ -188,7 +188,7 @@ def logs(client: Client, session: str, follow: bool, lines: int, as_json: bool) 
             show.line(event["data"]["text"])
 
 
-@verb(orch)
+@verb(orch, prints="Diff")
 @click.argument("session")
 @click.option("--stat", is_flag=True, help="Only which files, and how much.")
 @click.option(
@@ -216,7 +216,7 @@ def diff(client: Client, session: str, stat: bool, against: str, paths: tuple[st
         show.line(f"{len(found['files'])} files, +{found['insertions']} -{found['deletions']}")
 
 
-@verb(orch, "open")
+@verb(orch, "open", prints="Opened")
 @click.argument("session")
 def open_(client: Client, session: str, as_json: bool) -> int:
     """Print where a session works: the path of its worktree."""
