@@ -186,7 +186,8 @@ class Client:
 class RawClient:
     """A connection straight to the running hub's socket, one step at a time, for what no client should send."""
 
-    def __init__(self, home: OrchHome, *, initialize: bool = True) -> None:
+    def __init__(self, home: OrchHome, *, initialize: bool = True, patience: float = 15) -> None:
+        self.patience = patience
         self.socket: socket.socket = dial(find_places(home.environment), home.environment, start=False)
         self._buffer = b""
         if initialize:
@@ -201,9 +202,9 @@ class RawClient:
         """Send any bytes."""
         self.socket.sendall(data)
 
-    def read(self, *, timeout: float = 15) -> dict[str, Any] | None:
+    def read(self, *, timeout: float | None = None) -> dict[str, Any] | None:
         """Return the next message as it came, None at the end of the connection."""
-        self.socket.settimeout(timeout)
+        self.socket.settimeout(timeout or self.patience)
         while b"\r\n\r\n" not in self._buffer:
             if not self._more():
                 return None

@@ -10,7 +10,7 @@ import pytest
 
 from tests.home import OrchHome
 from tests.lsp import Client, Failed
-from tests.services.world import tree_of
+from tests.world import tree_of
 
 Connect = Callable[..., Awaitable[Client]]
 

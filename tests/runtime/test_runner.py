@@ -82,7 +82,13 @@ def test_a_forbidden_run_is_never_started(bundle: Bundle, tmp_path: Path) -> Non
     assert process.returncode == runner.ALREADY_STARTED
     assert json.loads(said)["ok"] is False
     assert not (tmp_path / "marker").exists()
-    assert not bundle.abandon()
+    assert bundle.abandon()  # as a hub does that was killed before it could take note
+
+
+def test_a_run_without_a_bundle_needs_no_forbidding(root: str) -> None:
+    bundle = Bundle(os.path.join(root, "never-made"))
+    assert bundle.abandon()
+    assert not bundle.exists()
 
 
 def test_either_the_hub_forbids_it_or_it_runs(root: str, tmp_path: Path) -> None:

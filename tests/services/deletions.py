@@ -12,7 +12,8 @@ from orch_server.domain.session import State
 from orch_server.services import cleanup, reconcile, sessions
 from orch_server.store.records import SessionRecord
 from tests.repositories import make_repository
-from tests.services.world import World, tree_of
+from tests.services.world import World
+from tests.world import tree_of
 
 ENDINGS = ("stopped", "long_dead")
 SHOWN = ("fresh", "stale", "none")

@@ -20,7 +20,8 @@ from orch_server.services import artifacts, cleanup, projects, reconcile, sessio
 from orch_server.services.context import Caller, RequestKey
 from orch_server.settings import crashpoint
 from tests.services.deletions import ENDINGS, FOR_ORDINARY_USERS, KINDS, SHOWN, run_cell
-from tests.services.world import World, tree_of
+from tests.services.world import World
+from tests.world import tree_of
 
 SAMPLE = {
     ("clean", "stopped", "none"),

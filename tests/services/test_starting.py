@@ -19,8 +19,9 @@ from orch_server.git import spares as git_spares
 from orch_server.services import furnishing, launching, ports, projects, sessions, spares
 from orch_server.store.records import SessionRecord
 from tests.repositories import write_files
-from tests.services.world import World, tree_of
+from tests.services.world import World
 from tests.waiting import wait_until_async
+from tests.world import tree_of
 
 SLEEP = str(1_000_000 + os.getpid())  # how ours are told from those of others
 

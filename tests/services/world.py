@@ -1,10 +1,8 @@
 """The hub's insides without a hub: a store, git, runs and the demo agent, opened and left as a hub does."""
 
 import asyncio
-import os
 import sys
 import tempfile
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -121,27 +119,6 @@ class World:
         found = self.context.store.session(session_id)
         assert found is not None
         return found
-
-
-def tree_of(top: Path) -> dict[bytes, tuple[object, ...]]:
-    """Return all there is below a directory: kind, mode and content of every entry, by its path."""
-    return dict(_entries(os.fsencode(top), b""))
-
-
-def _entries(top: bytes, path: bytes) -> Iterator[tuple[bytes, tuple[object, ...]]]:
-    full = os.path.join(top, path) if path else top
-    found = os.lstat(full)
-    if os.path.islink(full):
-        yield path, ("link", os.readlink(full))
-    elif os.path.isdir(full):
-        yield path, ("directory", found.st_mode)
-        for name in os.listdir(full):
-            yield from _entries(top, os.path.join(path, name))
-    elif os.path.isfile(full):
-        with open(full, "rb") as file:
-            yield path, ("file", found.st_mode, file.read())
-    else:
-        yield path, ("special", found.st_mode)
 
 
 @cache

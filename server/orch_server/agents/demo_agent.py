@@ -18,6 +18,7 @@ each, and can be resumed in another process.
 | `[[edit-approved PATH TEXT]]` | asks for leave to edit the file, then writes it |
 | `[[approve TITLE]]` | asks for leave to run the command TITLE, runs nothing, and says which option came |
 | `[[ask QUESTION \\| Red \\| Blue]]` | asks the user, with the options if there are any, and says the answer |
+| `[[ask-secret QUESTION]]` | asks for something secret, and does not say it |
 | `[[tool NAME]]` | uses a pretended tool NAME |
 | `[[commit MESSAGE]]` | commits everything in the working directory with git |
 | `[[env NAME]]` | says whether the variable is set, and its value |
@@ -359,13 +360,18 @@ class Turn:
         self.tool_ended(tool, allowed, "Nothing was run." if allowed else "The user did not allow it.")
         self.say(f"The answer was {option}.")
 
-    def do_ask(self, words: str) -> None:
+    def do_ask_secret(self, words: str) -> None:
+        self.do_ask(words, secret=True)
+
+    def do_ask(self, words: str, *, secret: bool = False) -> None:
         question, *options = [part.strip() for part in words.split("|")]
         if not self.agent.elicits:
             self.say(f"I cannot ask here: {question}")
             return
         field: dict[str, Any] = {"type": "string", "title": question}
         properties = {"answer": field}
+        if secret:
+            field["format"] = "password"
         if options:
             field["oneOf"] = [{"const": option, "title": option} for option in options]
             properties["answer_custom"] = {"type": "string", "title": "Other"}
@@ -377,6 +383,8 @@ class Turn:
             raise CancelledError
         if result.get("action") != "accept":
             self.say("You did not answer.")
+        elif secret:
+            self.say("You answered, and I keep it to myself.")
         else:
             self.say(f"You answered: {content.get('answer_custom') or content.get('answer', '')}")
 

@@ -198,8 +198,11 @@ class Bundle:
     def abandon(self) -> bool:
         """Forbid that this run is ever started; False when it has begun already.
 
-        For a runner that was started by a hub that died: it may still be on its way to its first step.
+        For a runner that was started by a hub that died: it may still be on its way to its first step. Without the
+        directory, which comes before the runner, there is none.
         """
+        if not self.exists():
+            return True
         claim = os.path.join(self.path, f"run.json.{os.getpid()}.tmp")
         record = {"version": runner.VERSION, "state": "abandoned", "id": self.run_id}
         runner.write_synced(claim, record)
@@ -207,7 +210,8 @@ class Bundle:
         try:
             os.link(claim, os.path.join(self.path, "run.json"))
         except FileExistsError:
-            return False
+            found = self.read_run()
+            return found is not None and found.state == "abandoned"
         finally:
             os.unlink(claim)
         return True

@@ -37,12 +37,15 @@ async def recover(context: Context, down_seconds: float) -> None:
     settling: dict[asyncio.Task[bool], RunRow] = {}
     for row in context.store.live_runs():
         bundle = context.runs.bundle(row.id)
-        if bundle.read_run() is None and bundle.abandon():
-            await context.store.write(lambda transaction, row=row: _never_began(transaction, row))  # type: ignore[misc]
-            continue
         try:
+            # Of one that ran nothing may be left either, if somebody removed its bundle: that one is lost.
+            if row.state == "starting" and bundle.abandon():
+                crashpoint("recovery.abandoned")
+                await context.store.write(lambda transaction, row=row: _never_began(transaction, row))  # type: ignore[misc]
+                continue
             task = _begin_to_settle(context, row, down_seconds)
-        except OrchError as error:  # its agent is not in the config any more, say: it is left alone, and shown
+        except (OrchError, OSError) as error:
+            # Its agent is not in the config any more, say: it is left alone, and shown.
             log.warning("Run %s cannot be adopted: %s", row.id, error)
             await context.store.write(lambda transaction, row=row: _show_unadopted(transaction, row))  # type: ignore[misc]
             continue

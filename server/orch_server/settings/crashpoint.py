@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 CRASH = "ORCH_TEST_CRASH"
 """`NAME` or `NAME:N`: this process kills itself when it comes to that place (for the Nth time).
 
-A name that begins with `runner.` is handed to the next runner that is started.
+A name that begins with `runner.` is a place in the Nth runner that this process starts.
 """
 TRACE = "ORCH_TEST_CRASH_TRACE"
 """A file to which the name of each place is appended that is reached, once each."""
@@ -19,6 +19,7 @@ RUNNER = "runner."
 
 _reached: Callable[[str], None] | None = None
 _for_runner: str | None = None
+_runners = 0
 
 
 def crashpoint(name: str) -> None:
@@ -35,9 +36,10 @@ def arm(reached: Callable[[str], None] | None) -> None:
 
 def arm_from(environment: Mapping[str, str]) -> None:
     """Arm what the variables ask for."""
-    global _for_runner  # noqa: PLW0603
+    global _for_runner, _runners  # noqa: PLW0603
     wanted, _, count = environment.get(CRASH, "").partition(":")
     trace = environment.get(TRACE)
+    _runners = int(count or 1)
     _for_runner = wanted.removeprefix(RUNNER) if wanted.startswith(RUNNER) else None
     arm(_Watch(wanted, int(count or 1), trace) if wanted or trace else None)
 

@@ -1,0 +1,29 @@
+"""What the fault tests share: all carry the marker `faults`; one zygote; the long form where FULL is set."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driver import Zygote
+
+FULL = bool(os.environ.get("FULL"))
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark all tests of this directory, and leave the nightly ones out of the short form."""
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+            if item.get_closest_marker("nightly") and not FULL:
+                item.add_marker(pytest.mark.skip(reason="the long form: make test-faults FULL=1"))
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """The process that forks hubs."""
+    found = Zygote()
+    yield found
+    found.close()
