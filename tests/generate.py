@@ -37,7 +37,7 @@ def cli_usage() -> str:
         "",
         "Every verb and its `--help`. `orch` is short for `orch-server --cli`. With `--json` a verb prints the result",
         "of its method as one JSON document, or one document a line where it streams; messages go to standard error.",
-        "Below each verb is the type of it, and [cli-json.schema.json](cli-json.schema.json) has them all as JSON Schema.",
+        "Below each verb is its type, and [cli-json.schema.json](cli-json.schema.json) has all of them as JSON Schema.",
         "With `--follow` the events come before it, one a line. A list has all items, and `nextCursor` null.",
     ]
     for name, command, context in verbs():

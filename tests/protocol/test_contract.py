@@ -40,7 +40,7 @@ from tests.generate import verbs
 
 LIST = "limit? cursor?"
 
-# Method: its parameters (with ? where it may be left out), what of its result clients read, whether it changes something.
+# Method: its parameters (? where it may be left out), what of its result clients read, whether it changes something.
 METHOD_ROWS: dict[str, tuple[str, str, bool]] = {
     "orch/hub/status": (
         "",
@@ -109,9 +109,9 @@ METHOD_ROWS: dict[str, tuple[str, str, bool]] = {
 OBJECTS: dict[type[BaseModel], str] = {
     Project: "id slug name path defaultBranch trusted policy createdAt sessionCount missing",
     Command: "id agent action projectId scopePath prompt model text sessionId createdAt",
-    Session: "id projectId projectSlug commandId agent action title prompt scopePath model policy state reason attention"
-    " branch baseCommit worktreePath agentSessionId pid exitCode turns queued inputRequests usage changes collisions"
-    " createdAt startedAt endedAt updatedAt version",
+    Session: "id projectId projectSlug commandId agent action title prompt scopePath model policy state reason"
+    " attention branch baseCommit worktreePath agentSessionId pid exitCode turns queued inputRequests usage changes"
+    " collisions createdAt startedAt endedAt updatedAt version",
     FollowUp: "id text mode at",
     InputRequest: "id kind title detail tool options questions askedAt",
     Question: "id header text options multiSelect allowsText secret",
@@ -122,9 +122,9 @@ OBJECTS: dict[type[BaseModel], str] = {
 }
 ENUMS: dict[type[StrEnum], str] = {
     State: "created running waiting_for_user completed failed stopped archived deleted",
-    Reason: "provisioning starting waiting_for_client queued_by_limit parked_until_reset turn_ended agent_error api_error"
-    " usage_limit not_logged_in agent_unavailable worktree_failed exited_without_result killed lost machine_restarted"
-    " output_limit silent_limit disk_full user_stopped refused",
+    Reason: "provisioning starting waiting_for_client queued_by_limit parked_until_reset turn_ended agent_error"
+    " api_error usage_limit not_logged_in agent_unavailable worktree_failed exited_without_result killed lost"
+    " machine_restarted output_limit silent_limit disk_full user_stopped refused",
     Attention: "worktree_missing worktree_replaced worktree_moved branch_missing branch_moved project_missing disk_full"
     " unadopted silent snapshot_failed read_only_changed",
     Action: "analyze review implement plan",

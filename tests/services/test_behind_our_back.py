@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from orch_server.domain.session import Action, Attention, Reason, State
-from orch_server.services import vitals
+from orch_server.services import sessions, vitals
 from orch_server.services.named_files import name_of, paths_in
 from tests.services.world import World
 from tests.waiting import wait_until_async
@@ -29,8 +29,6 @@ async def test_a_read_only_session_that_writes_is_found_out(action: Action, worl
 async def test_what_the_user_changes_meanwhile_is_not_laid_at_its_door(world: World) -> None:
     session = await world.work("[[read README.md]] [[hang]]", Action.ANALYZE)
     (world.scratch.path / "mine.txt").write_text("by the user\n")
-    from orch_server.services import sessions
-
     await sessions.stop(world.context, session.id)
     await world.settle()
     assert await _changed(world, session.id) == [(["mine.txt"], False)]
@@ -117,7 +115,8 @@ def test_the_name_of_an_artifact_is_harmless_and_lasts() -> None:
 
 async def test_the_files_that_an_answer_names_are_kept(world: World) -> None:
     prompt = (
-        "[[write out/report.md # Figures]] [[write debug.log noise]] [[write README.md changed]] [[write-anyway .env K=1]]"
+        "[[write out/report.md # Figures]] [[write debug.log noise]] [[write README.md changed]]"
+        " [[write-anyway .env K=1]]"
         " [[say Done: `out/report.md`, `debug.log`, `README.md`, `.env`, `link`, `gone.txt`.]]"
     )
     session = await world.work(prompt)

@@ -5,6 +5,7 @@ alembic is imported only when there is something to migrate: it costs half a sec
 
 import os
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from sqlalchemy.pool import NullPool
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.settings.crashpoint import crashpoint
 
+MIGRATIONS = os.path.join(os.path.dirname(__file__), "migrations")
 HEAD = "0001"
 """The revision that this version of the program works with; a test holds it against the migrations."""
 
@@ -71,7 +73,7 @@ def _migrate(engine: Engine, path: str, revision: str | None) -> None:
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", os.path.join(os.path.dirname(__file__), "migrations"))
+    config.set_main_option("script_location", MIGRATIONS)
     if revision is not None:
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if revision not in known:
@@ -96,14 +98,16 @@ def _migrate(engine: Engine, path: str, revision: str | None) -> None:
 
 
 def _back_up(path: str, revision: str) -> None:
+    """Keep a copy of the database as it is; it has its name once it is complete."""
     backup = f"{path}.before-{HEAD}-was-{revision}"
-    if not os.path.exists(backup):
-        source, target = sqlite3.connect(path), sqlite3.connect(backup)
-        try:
+    if os.path.exists(backup):
+        return
+    made = f"{backup}.new"
+    with open(os.open(made, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "rb") as file:
+        with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(made)) as target:
             source.backup(target)
-        finally:
-            source.close()
-            target.close()
+        os.fsync(file.fileno())
+        os.rename(made, backup)
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
-import click
-
 from orch_server import __version__
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone

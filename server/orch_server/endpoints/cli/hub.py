@@ -1,7 +1,5 @@
 """`orch health`, `orch hub ...`."""
 
-import click
-
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone
 from orch_server.endpoints.cli.main import UNREACHABLE, Verb, orch, verb

@@ -49,7 +49,7 @@ class Replay(WireModel):
 
 
 class DemoStep(WireModel):
-    """Something that the demonstration did: begin, command, event, session, untouched or next, with what belongs to it."""
+    """A step of the demonstration, with what belongs to its kind: begin, command, event, session, untouched, next."""
 
     kind: str
     scratch: str | None = None
