@@ -9,10 +9,11 @@ from typing import Any
 
 import orch_server.agents.demo_agent
 from orch_server.protocol.methods import METHODS
+from tests.e2e.verbs import KNOWN, use_every_verb
 from tests.home import OrchHome
 from tests.lsp import Client
 from tests.repositories import make_repository
-from tests.world import check_world, digest_of
+from tests.world import Known, check_world, digest_of, tree_of
 
 AGENTS = ["demo", "anna", "bert", "carl"]
 PROMPTS = [
@@ -51,11 +52,24 @@ async def test_the_whole_control_plane(home: OrchHome, connect: Connect, tmp_pat
     ]
 
     await _follow_up_and_read(clients, ids)
-    counts = await asyncio.to_thread(check_world, home, checkouts)
+    witness = await connect()
+    await witness.call("orch/event/subscribe", {"after": 0})
+    trees = {name: tree_of(Path(session["worktreePath"])) for name, session in zip(ids, sessions, strict=True)}
+    archived, trashed, purged = ids[1], ids[2], ids[3]
+    used = await asyncio.to_thread(use_every_verb, home, archived, trashed, purged)
+    assert used == set(KNOWN) - {"orch demo"}  # which has a home, and tests, of its own
+    told = {event["seq"]: event for event in witness.events()}
+    assert len(told) > 500
+    del trees[purged], trees[ids[0]], trees[ids[5]]  # gone for good; and those that worked on since
+    known = Known(untouched=checkouts, told=told, contents=trees, hub=home.hub_pid())
+    counts = await asyncio.to_thread(check_world, home, known=known)
     print(f"{counts['sessions']} sessions, {counts['runs']} runs, {counts['events']} events: every invariant holds")
     folded = await _fold(await connect())
-    listed = await clients[0].call("orch/session/list", {"limit": 100})
-    assert {name: _steady(folded[name]) for name in ids} == {item["id"]: _steady(item) for item in listed["items"]}
+    params = {"limit": 100, "includeArchived": True, "includeDeleted": True}
+    listed = (await (await connect()).call("orch/session/list", params))["items"]
+    present = {name: _steady(item) for name, item in folded.items() if not item["purgedAt"]}
+    assert present == {item["id"]: _steady(item) for item in listed}
+    assert set(folded) - set(present) == {purged}
 
 
 async def test_every_method_answers_a_request_without_params_with_a_result_or_a_clear_error(connect: Connect) -> None:
@@ -159,7 +173,7 @@ async def _fold(client: Client) -> dict[str, dict[str, Any]]:
             return sessions
         after = page["lastSeq"]
         for event in page["items"]:
-            if event["type"].startswith("session."):
+            if event["type"].startswith("session.") and event["data"]:  # of a purged session it is empty
                 data = event["data"]
                 folded = sessions.setdefault(event["sessionId"], {})
                 folded |= data.get("session") or data["changed"]

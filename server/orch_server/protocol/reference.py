@@ -68,6 +68,8 @@ or a script is connected.
 3. Send `orch/event/subscribe`, and keep the greatest `seq` you have seen.
 4. On `session.created`, `session.state_changed` and the others that carry a whole `session`, replace it; on
    `session.updated`, put the fields of `changed` over it. That is all it takes to have what `orch/session/list` says.
+   Events of a session that was purged since have empty data, all but `session.purged`: skip them. A session with a
+   `purgedAt` is in no list.
 5. A session that is `waiting_for_user` has `inputRequests`: show them, and send `orch/session/respond`.
 6. On `orch/event/lost`, and after a reconnection, subscribe again with `after`: what was missed comes first, nothing
    comes twice.
