@@ -191,8 +191,12 @@ class RawClient:
         self.socket: socket.socket = dial(find_places(home.environment), home.environment, start=False)
         self._buffer = b""
         if initialize:
-            self.request("initialize", {"processId": None, "rootUri": None, "capabilities": {}}, id_="initialize")
-            self.send({"jsonrpc": "2.0", "method": "initialized", "params": {}})
+            try:
+                self.request("initialize", {"processId": None, "rootUri": None, "capabilities": {}}, id_="initialize")
+                self.send({"jsonrpc": "2.0", "method": "initialized", "params": {}})
+            except BaseException:
+                self.close()
+                raise
 
     def send(self, *messages: Any) -> None:
         """Send messages, all in one write."""

@@ -124,7 +124,7 @@ async def apply(
     record = await undo.keep(git, repository, shadow, made, changes, outcome.heads, session_id=session_id, about=about)
     try:
         crashpoint("apply.kept")
-        await exchange_files(git, repository, shadow, made, changes, outcome.heads, record)
+        await exchange_files(git, repository, shadow, made)
     except BaseException:
         await asyncio.shield(undo.set_aside(git, repository, record))
         raise

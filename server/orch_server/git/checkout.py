@@ -69,18 +69,9 @@ async def look(repository: Repository, made: Exchange, touched: Sequence[Changed
     return await asyncio.to_thread(_look, repository, made, touched, heads)
 
 
-async def exchange_files(
-    git: Git,
-    repository: Repository,
-    shadow: Shadow,
-    made: Exchange,
-    changes: Sequence[Change],
-    heads: Heads,
-    record: str,
-) -> None:
-    """Carry an exchange out, and move index and branch with it."""
-    await asyncio.to_thread(made.write_plan, changes, heads, record)
-    crashpoint("apply.planned")
+async def exchange_files(git: Git, repository: Repository, shadow: Shadow, made: Exchange) -> None:
+    """Carry an exchange out whose plan is written, and move index and branch with it."""
+    heads = made.heads
     await asyncio.to_thread(made.carry_out)
     crashpoint("apply.exchanged")
     if heads.before is not None and heads.after is not None and heads.before != heads.after:
@@ -88,7 +79,7 @@ async def exchange_files(
         try:
             await set_index(git, index, [heads.before, heads.after])
             crashpoint("apply.indexed")
-            words = ["update-ref", "-m", f"orch: {os.path.basename(record)}", "HEAD", heads.after, heads.before]
+            words = ["update-ref", "-m", f"orch: {os.path.basename(made.record)}", "HEAD", heads.after, heads.before]
             await run(git, repository.target(), words)
             crashpoint("apply.moved")
         except BaseException:

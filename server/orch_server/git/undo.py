@@ -49,7 +49,10 @@ async def keep(
     session_id: str,
     about: Mapping[str, Any],
 ) -> str:
-    """Record what an exchange is about to replace, and return the record's name."""
+    """Record what an exchange is about to replace, and return the record's name.
+
+    The plan of the exchange is written first: a record that nobody carried out is known by it, and set aside.
+    """
     before = await _exact_tree(git, shadow, repository.path, [item.path for item in changes if item.before])
     after = await _exact_tree(git, shadow, made.new, [item.path for item in changes if item.after])
     message = json.dumps({**about, "heads": [heads.before, heads.after]}).encode("ascii")
@@ -58,6 +61,8 @@ async def keep(
     await carry_over(git, repository, shadow, [old, new], [before, after], [])
     used = [*await _names(git, repository, UNDO, session_id), *await _names(git, repository, UNDONE, session_id)]
     name = f"{UNDO}/{session_id}/{max(map(_number, used), default=0) + 1}"
+    await asyncio.to_thread(made.write_plan, changes, heads, name)
+    crashpoint("apply.planned")
     await run(git, repository.target(), ["update-ref", name, new, ""])  # "": it must be new
     return name
 
@@ -129,7 +134,8 @@ async def take_back(git: Git, repository: Repository, shadow: Shadow, record: Re
     made = await make_ready(git, repository, contents, touched, runtime_dir)
     heads = Heads(record.heads.after, record.heads.before)
     changes = await look(repository, made, touched, heads)
-    await exchange_files(git, repository, shadow, made, changes, heads, "")
+    await asyncio.to_thread(made.write_plan, changes, heads, "")
+    await exchange_files(git, repository, shadow, made)
     crashpoint("undo.exchanged")
     await set_aside(git, repository, record.name)
 
