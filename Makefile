@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 4
 
-.PHONY: help install check test test-agents demo gen bench clean
+.PHONY: help install check test test-agents test-faults demo gen bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,11 +26,14 @@ check: $(INSTALLED) ## Format, lint, types, the order of the rooms, generated fi
 	$(BIN)/python -m tests.generate --check
 
 test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow"
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow and not faults"
 
 test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox with only the loopback interface
 	$(BIN)/python -m tests.agents_real.programs
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m agents
+
+test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
+	$(BIN)/python -m tests.faults $(if $(FULL),--full)
 
 demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
 	$(BIN)/orch demo

@@ -29,6 +29,8 @@ RECOVERY = {
         ["worktree.registered", "worktree.aside"],
         ["launch.recorded", "recovery.abandoned"],
         ["runs.bundle_made", "runs.claiming"],
+        ["launch.running:2", "recovery.adopting"],  # the second session asks, so its agent is there to be adopted
+        ["launch.running:2", "recovery.adopted"],
     ],
     "away": [["delete.pinned", "delete.undone"]],
 }

@@ -36,11 +36,14 @@ def open_engine(path: str) -> Engine:
     )
     event.listen(engine, "connect", _set_pragmas)
     try:
+        in_doubt = _is_in_doubt(path)
         with engine.connect() as connection:
             tables = {row[0] for row in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table'")}
             revision = None
             if "alembic_version" in tables:
                 revision = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+            if in_doubt:
+                _check(connection)
     except Exception as error:
         raise unusable(path, error) from error
     if revision != HEAD:
@@ -65,6 +68,25 @@ def unusable(path: str, error: Exception) -> OrchError:
         f"The database {path} cannot be used: {getattr(error, 'orig', None) or error}",
         hint="`orch doctor` checks it. Nothing was changed; move the file away to start with an empty one.",
     )
+
+
+def _is_in_doubt(path: str) -> bool:
+    """Tell whether the database was not closed in order, or is not as long as it says: then all of it is looked at."""
+    if any(os.path.exists(path + suffix) for suffix in ("-wal", "-journal")):
+        return True
+    try:
+        with open(path, "rb") as file:
+            header = file.read(100)
+    except FileNotFoundError:
+        return False
+    page = int.from_bytes(header[16:18]) or 1
+    return os.path.getsize(path) != int.from_bytes(header[28:32]) * (65536 if page == 1 else page)
+
+
+def _check(connection: Connection) -> None:
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"it is damaged ({found})")
 
 
 def _migrate(engine: Engine, path: str, revision: str | None) -> None:
