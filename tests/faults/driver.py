@@ -102,11 +102,9 @@ class Driver:
     def until(self, session: str, *states: str, timeout: float = PATIENCE) -> Json:
         """Wait until a session is in one of these states and nothing of it is under way; return it."""
 
-        def reached() -> Json | None:
+        def reached() -> Json:
             found: Json = self.call("orch/session/get", session=session)
-            if found["state"] == "created" and found["reason"] == "waiting_for_client":
-                self._client_now()
-            return found if found["state"] in states else None
+            return found if found["state"] in states else {}
 
         return wait_until(reached, timeout)
 

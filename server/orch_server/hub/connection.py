@@ -20,12 +20,13 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
 
 from orch_server import PROTOCOL_VERSION, __version__
-from orch_server.domain.errors import ErrorKind
+from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.events import EVENT_TYPES
 from orch_server.hub.language.capabilities import announce
 from orch_server.hub.language.editor import Editor
 from orch_server.hub.language.features import ANSWERS
 from orch_server.hub.progress import StartProgress
+from orch_server.protocol.access import check_agent
 from orch_server.protocol.methods import METHODS
 from orch_server.protocol.registry import Dispatcher, error_of, schema_hash
 from orch_server.services import sessions
@@ -56,8 +57,11 @@ class Connection(asyncio.Protocol):
         environment: Environment,
         closed: "Callable[[Connection], None]",
         exit_pipe: int | None = None,
+        agent_of: str | None = None,
     ) -> None:
         self.environment = environment
+        self.agent_of = agent_of
+        """The session whose agent this is; None for a client of the user's."""
         self.subscriptions: dict[str, Subscription] = {}
         self._context = context
         self._dispatcher = dispatcher
@@ -199,6 +203,8 @@ class Connection(asyncio.Protocol):
             self._initialize(id_, message)
         elif not self._initialized:
             self._refuse(id_, "Send `initialize` first.", ErrorKind.NOT_INITIALIZED)
+        elif self.agent_of is not None and method != types.SHUTDOWN and not self._may(id_, method, message):
+            pass
         elif method.startswith("orch/"):
             self._orch_request(id_, method, message.get("params"))
         elif method in ANSWERS:
@@ -208,6 +214,17 @@ class Connection(asyncio.Protocol):
         else:
             self._lsp(id_, message)
             self._shut_down = self._shut_down or method == types.SHUTDOWN
+
+    def _may(self, id_: Any, method: str, message: dict[str, Any]) -> bool:
+        """Tell whether an agent may ask this; refuse it where not."""
+        assert self.agent_of is not None
+        try:
+            check_agent(self.agent_of, method, message.get("params"))
+        except OrchError as error:
+            log.warning("The agent of session %s was refused %s", self.agent_of or "?", method[:80])
+            self._reply_error(id_, *error_of(error))
+            return False
+        return True
 
     def _initialize(self, id_: Any, message: dict[str, Any]) -> None:
         if self._initialized:
@@ -239,6 +256,8 @@ class Connection(asyncio.Protocol):
             wanted = params.get("id") if isinstance(params, dict) else None
             if _is_id(wanted) and wanted in self._tasks:
                 self._tasks[wanted].cancel()
+        elif self.agent_of is not None:
+            return
         elif method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL:
             params = message.get("params")
             token = params.get("token") if isinstance(params, dict) else None

@@ -19,7 +19,7 @@ from orch_server.agents.catalog import AgentConfig, build_catalog
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.events import HubStarted, HubStopping
 from orch_server.git.command import find_git
-from orch_server.hub import address, hello
+from orch_server.hub import address, hello, peer
 from orch_server.hub.connection import Connection
 from orch_server.protocol.registry import Dispatcher
 from orch_server.runtime.follow import Follower
@@ -144,6 +144,7 @@ class Hub:
         environment: Environment,
         exit_pipe: int | None = None,
         on_closed: Callable[[], None] = lambda: None,
+        agent_of: str | None = None,
     ) -> Connection:
         """Return a connection object for a client that said hello."""
         assert self._context is not None
@@ -153,10 +154,11 @@ class Hub:
             self._detached(connection)
             on_closed()
 
-        connection = Connection(self._context, self._dispatcher, environment, closed, exit_pipe)
+        connection = Connection(self._context, self._dispatcher, environment, closed, exit_pipe, agent_of)
         self._connections[id(connection)] = connection
-        self._context.clients[id(connection)] = environment
-        self._context.spawn(recovery.start_waiting(self._context, environment))
+        if agent_of is None:  # nothing is started in an agent's environment
+            self._context.clients[id(connection)] = environment
+            self._context.spawn(recovery.start_waiting(self._context, environment))
         return connection
 
     def _detached(self, connection: Connection) -> None:
@@ -206,10 +208,19 @@ class Hub:
             return
         given = said.get("environment")
         environment = {str(name): str(value) for name, value in given.items()} if isinstance(given, dict) else {}
-        connection = self.attach(environment, descriptors[0] if descriptors else None)
+        exit_pipe = descriptors[0] if descriptors else None
+        connection = self.attach(environment, exit_pipe, agent_of=self._agent_behind(guest))
         for descriptor in descriptors[1:]:
             os.close(descriptor)
         await loop.connect_accepted_socket(lambda: connection, guest)
+
+    def _agent_behind(self, guest: socket.socket) -> str | None:
+        """Return the session whose agent calls, "" where that run is over; None for everybody else."""
+        assert self._context is not None
+        run_id = peer.run_of(guest, self._places.runs)
+        if run_id is None:
+            return None
+        return next((row.session_id for row in self._context.store.live_runs() if row.id == run_id), "")
 
     async def _look_around(self) -> None:
         context = self._context

@@ -68,8 +68,6 @@ or a script is connected.
 3. Send `orch/event/subscribe`, and keep the greatest `seq` you have seen.
 4. On `session.created`, `session.state_changed` and the others that carry a whole `session`, replace it; on
    `session.updated`, put the fields of `changed` over it. That is all it takes to have what `orch/session/list` says.
-   Events of a session that was purged since have empty data, all but `session.purged`: skip them. A session with a
-   `purgedAt` is in no list.
 5. A session that is `waiting_for_user` has `inputRequests`: show them, and send `orch/session/respond`.
 6. On `orch/event/lost`, and after a reconnection, subscribe again with `after`: what was missed comes first, nothing
    comes twice.
@@ -96,7 +94,7 @@ MEANINGS = {
     ErrorKind.DISK_FULL: "There is no room left on the disk.",
     ErrorKind.DATABASE_UNUSABLE: "The database cannot be read or written.",
     ErrorKind.PROTOCOL_MISMATCH: "The client needs another protocol version. `protocolVersion` is the hub's.",
-    ErrorKind.FORBIDDEN: "A process of an agent asked for a change: it may look, and nothing else.",
+    ErrorKind.FORBIDDEN: "It is not allowed to whoever asks: an agent reads its own session, and nothing else.",
     ErrorKind.REQUEST_KEY_REUSED: "The `requestKey` was used with other parameters before.",
     ErrorKind.CONFLICT: "The world is not as the request needs it: files, branches or directories are in the way.",
 }
