@@ -32,6 +32,15 @@ def check_directory(path: str, *, create: bool) -> None:
         raise AddressRefused(f"{parent} is in the hands of others. Set XDG_RUNTIME_DIR or ORCH_SOCKET.")
 
 
+def check_home(path: str) -> None:
+    """Make sure that nobody else can put something into the hub's home."""
+    found = os.stat(path)
+    if found.st_uid != os.geteuid():
+        raise AddressRefused(f"{path} belongs to another user. Set ORCH_HOME to a directory of your own.")
+    if found.st_mode & 0o022:
+        raise AddressRefused(f"Others can write into {path}. Run: chmod 700 {path}")
+
+
 def listen(path: str) -> socket.socket:
     """Bind and listen. Called only by the hub that holds the lock, so a socket that is there is a dead one."""
     if len(os.fsencode(path)) > LONGEST_SOCKET:

@@ -67,6 +67,7 @@ class Hub:
         """Take the lock, open the database, adopt what runs. Raises AnotherHub where one holds the lock."""
         places = self._places
         os.makedirs(places.home, mode=0o700, exist_ok=True)
+        address.check_home(places.home)
         self._lock = _take_lock(places.lock)
         crashpoint("hub.locked")
         settings, config = read_settings(places), read_config(places.config_file)

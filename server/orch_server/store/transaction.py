@@ -16,6 +16,7 @@ from orch_server.domain.command import Command
 from orch_server.domain.errors import not_found
 from orch_server.domain.events import EventData, SessionStateChanged, SessionUpdated
 from orch_server.domain.project import Project
+from orch_server.domain.redact import OF_AGENTS, redacted
 from orch_server.domain.session import Reason, Session, State, Usage, check_transition
 from orch_server.store import tables
 from orch_server.store.records import Intent, KeptReply, OutboxRow, RunRow, RunState, SessionRecord, StoredEvent
@@ -74,7 +75,7 @@ class Transaction:
             session_id, project_id, turn = session.id, session.project_id, session.turns or None
         seq = self.next_seq
         self.next_seq += 1
-        payload = data.json_bytes()
+        payload = redacted(data.json_bytes()) if data.type in OF_AGENTS else data.json_bytes()
         self.rows.append((seq, data.type, self.now, project_id, session_id, run_id, turn, payload))
         json = event_json(seq, data.type, self.now, project_id, session_id, run_id, turn, payload, self._database_id)
         self.events.append(StoredEvent(seq, data.type, project_id, session_id, json))
