@@ -153,23 +153,6 @@ async def test_every_refusal_has_its_code(home: OrchHome, connect: Connect) -> N
     assert (worktree / "README.md").read_text() == "changed since\n"
 
 
-async def test_an_agent_may_look_and_change_nothing(home: OrchHome, connect: Connect) -> None:
-    session_id = home.send("demo", "implement", "shop", "[[approve make]]")
-    waiting = home.wait(session_id)
-    home.environment["ORCH_RUN"] = "cookie"
-    client = await connect()
-    assert (await client.call("orch/session/get", {"session": session_id}))["id"] == session_id
-    request = waiting["inputRequests"][0]
-    answer = {"session": session_id, "inputRequestId": request["id"], "optionId": request["options"][0]["id"]}
-    changing = {name for name, method in METHODS.items() if method.changes}
-    for name in sorted(changing):
-        with pytest.raises(Failed) as caught:
-            await client.call(name, answer if name == "orch/session/respond" else {"session": session_id})
-        assert caught.value.code == -32021, name
-    del home.environment["ORCH_RUN"]
-    assert home.session(session_id)["state"] == "waiting_for_user"
-
-
 def test_nothing_is_begun_on_a_full_disk(home: OrchHome) -> None:
     home.configure(f"[limits]\nstart_free_bytes = {1 << 60}\n")
     home.cli("hub", "restart")
