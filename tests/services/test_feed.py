@@ -5,8 +5,7 @@ import asyncio
 import orjson
 
 from orch_server.domain.events import AgentMessage
-from orch_server.services.feed import Feed, Subscription
-from orch_server.store.records import StoredEvent
+from orch_server.services.feed import Batch, Feed, Subscription
 from tests.store.conftest import Kept, kept
 from tests.waiting import wait_until_async
 
@@ -22,9 +21,12 @@ class Listener:
         self.size = 0
         self._reads = reads
 
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        self.heard.append(orjson.loads(event.json)["seq"])
-        self.size += 0 if self._reads else len(event.json)
+    def send_events(self, subscription: str, batch: Batch) -> None:
+        self.heard.extend(orjson.loads(event.json)["seq"] for event in batch.events)
+        self.size += 0 if self._reads else sum(len(event.json) for event in batch.events)
+
+    def flush(self) -> None:
+        pass
 
     def send_lost(self, subscription: str, resume_after: int) -> None:
         self.lost_after = resume_after
@@ -87,3 +89,12 @@ async def test_who_does_not_read_is_dropped_and_told_from_where_to_resume(kept: 
     assert len(quick.heard) == 100
     assert slow.lost_after == slow.heard[-1]
     assert slow.size < 5_000_000
+
+
+async def test_who_asked_for_events_yet_to_come_is_told_from_there(kept: Kept) -> None:
+    feed, later, now = Feed(), Listener(), Listener()
+    feed.subscribe(Subscription("l", later), kept.store, after=5)
+    feed.subscribe(Subscription("n", now), kept.store, after=None)
+    for _ in range(4):
+        await say(kept, feed, 2)
+    assert (later.heard, now.heard) == ([6, 7, 8], list(range(1, 9)))

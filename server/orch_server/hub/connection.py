@@ -31,7 +31,7 @@ from orch_server.protocol.methods import METHODS
 from orch_server.protocol.registry import Dispatcher, error_of, schema_hash
 from orch_server.services import sessions
 from orch_server.services.context import Caller, Context, Environment
-from orch_server.services.feed import Subscription
+from orch_server.services.feed import Batch, Subscription
 from orch_server.store.records import StoredEvent
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection once what was written is gone out."""
-        self._flush()
+        self.flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -392,16 +392,14 @@ class Connection(asyncio.Protocol):
         self._progress[token] = progress
         progress.begin(self._context.feed, self._context.store, after)
 
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Send an event as a notification, in one write with those that come at the same moment."""
-        if not self._events:
-            asyncio.get_running_loop().call_soon(self._flush)
-        body = b'{"jsonrpc":"2.0","method":"orch/event","params":{"subscription":"%s","event":%s}}' % (
-            subscription.encode(),
-            event.json,
-        )
-        self._events.append(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
-        self._events_bytes += len(body)
+    def send_events(self, subscription: str, batch: Batch) -> None:
+        """Put events into the buffer as notifications; what is sent in one step leaves in one write."""
+        if batch.frames is None:
+            batch.frames = [_event_frame(event, len(subscription)) for event in batch.events]
+        end = b'%s"}}' % subscription.encode()
+        data = end.join((*batch.frames, b""))  # each frame but for its end, which alone is the subscription's own
+        self._events.append(data)
+        self._events_bytes += len(data)
 
     def send_lost(self, subscription: str, resume_after: int) -> None:
         """Say that events were dropped."""
@@ -417,30 +415,32 @@ class Connection(asyncio.Protocol):
 
     async def drained(self) -> None:
         """Return once the client has taken most of what was written."""
-        self._flush()
+        self.flush()
         await self._drained.wait()
 
     def write(self, body: bytes) -> None:
         """Write one message, behind the events before it."""
-        self._flush()
+        self.flush()
         self._write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the events that were gathered."""
         if self._events:
-            data = b"".join(self._events)
+            data = self._events[0] if len(self._events) == 1 else b"".join(self._events)
             self._events.clear()
             self._events_bytes = 0
             self._write(data)
 
     def _write(self, data: bytes) -> None:
         """Write bytes. A client that lets too much pile up is disconnected."""
-        if self._transport is None or self._transport.is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return
-        if self.buffered() > _MOST_BUFFERED:
+        if transport.get_write_buffer_size() > _MOST_BUFFERED:
             log.warning("A client that does not read was disconnected")
-            self._transport.abort()
+            transport.abort()
             return
-        self._transport.write(data)
+        transport.write(data)
 
     def _reply(self, id_: Any, result: bytes) -> None:
         self.write(b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (orjson.dumps(id_), result))
@@ -543,6 +543,12 @@ def _content_length(header: bytes) -> int:
                 raise ValueError(f"The message is larger than {_LARGEST_MESSAGE} bytes")
             return int(digits)
     raise ValueError("A message has no Content-Length")
+
+
+def _event_frame(event: StoredEvent, id_length: int) -> bytes:
+    """Return the notification of an event with its header, up to the id of the subscription, which stands last."""
+    message = b'{"jsonrpc":"2.0","method":"orch/event","params":{"event":%s,"subscription":"' % event.json
+    return b"Content-Length: %d\r\n\r\n%s" % (len(message) + id_length + len(b'"}}'), message)
 
 
 def _is_id(value: object) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import orjson
 
 from orch_server.domain.ids import random_id
-from orch_server.services.feed import Feed, Subscription
+from orch_server.services.feed import Batch, Feed, Subscription
 from orch_server.store.records import StoredEvent
 from orch_server.store.store import Store
 
@@ -39,17 +39,17 @@ class StartProgress:
         """Report no more."""
         if self._feed is not None:
             self._feed.unsubscribe(self._subscription)
+            self._feed = None
 
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Take an event of the session."""
+    def send_events(self, subscription: str, batch: Batch) -> None:
+        """Take events of the session."""
         del subscription
-        data = orjson.loads(event.json)["data"]
-        if event.type == "worktree.creating" and data["percent"] is not None:
-            self._tell({"kind": "report", "message": "worktree", "percentage": data["percent"]})
-        elif event.type == "session.state_changed" and data["to"] != "created":
-            self._tell({"kind": "end", "message": data["to"]})
-            self.stop()
-            self._ended(self.token)
+        for event in batch.events:
+            if self._feed is not None:
+                self._take(event)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     def send_lost(self, subscription: str, resume_after: int) -> None:
         """Never happens: what is reported is not buffered."""
@@ -60,6 +60,15 @@ class StartProgress:
 
     async def drained(self) -> None:
         """Return at once."""
+
+    def _take(self, event: StoredEvent) -> None:
+        data = orjson.loads(event.json)["data"]
+        if event.type == "worktree.creating" and data["percent"] is not None:
+            self._tell({"kind": "report", "message": "worktree", "percentage": data["percent"]})
+        elif event.type == "session.state_changed" and data["to"] != "created":
+            self._tell({"kind": "end", "message": data["to"]})
+            self.stop()
+            self._ended(self.token)
 
     def _tell(self, value: dict[str, object]) -> None:
         params = {"token": self.token, "value": value}

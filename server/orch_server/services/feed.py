@@ -18,11 +18,27 @@ _PAGE = 1_000
 _MOST_BUFFERED_BYTES = 4 * 1024 * 1024
 
 
+class Batch:
+    """Events that were published at once and pass the same filters: one object for all who are told them."""
+
+    __slots__ = ("events", "frames", "least_room")
+
+    def __init__(self, events: list[StoredEvent]) -> None:
+        self.events = events
+        self.frames: list[bytes] | None = None
+        """What the first connection made of them, so that the next one need not."""
+        self.least_room = sum(len(event.json) for event in events[:-1])
+        """How many bytes a buffer must have room for: a single event is told however long it is."""
+
+
 class Listener(Protocol):
     """A client's connection, as the feed sees it."""
 
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Put an event into the connection's buffer."""
+    def send_events(self, subscription: str, batch: Batch) -> None:
+        """Put events into the connection's buffer."""
+
+    def flush(self) -> None:
+        """Send what is in the buffer."""
 
     def send_lost(self, subscription: str, resume_after: int) -> None:
         """Say that events were dropped after this number."""
@@ -48,6 +64,11 @@ class Subscription:
     """The last event of the feed that was looked at for this subscription."""
     catching_up: "asyncio.Task[None] | None" = field(default=None, repr=False)
 
+    @property
+    def filters(self) -> tuple[str | None, str | None, tuple[str, ...] | None]:
+        """What tells those apart who want different events."""
+        return self.project_id, self.session_id, None if self.types is None else tuple(self.types)
+
     def wants(self, event: StoredEvent) -> bool:
         """Whether the event passes the subscription's filters."""
         return (
@@ -67,10 +88,23 @@ class Feed:
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Tell committed events, in order, to everyone who wants them."""
-        self.last_seq = events[-1].seq
+        before, self.last_seq = self.last_seq, events[-1].seq
+        batches: dict[object, Batch] = {}
+        told: dict[Listener, None] = {}
         for subscription in tuple(self._subscriptions):
-            if subscription.live:
-                self._tell(subscription, events)
+            if not subscription.live:
+                continue
+            if subscription.last_seq > before:  # it asked for events after one that is still to come
+                batch = self._batch(subscription, events)
+            elif (found := batches.get(filters := subscription.filters)) is not None:
+                batch = found
+            else:
+                batch = batches[filters] = self._batch(subscription, events)
+            if batch.events and self._tell(subscription, batch):
+                told[subscription.listener] = None
+            subscription.last_seq = max(subscription.last_seq, self.last_seq)
+        for listener in told:
+            listener.flush()
 
     def subscribe(self, subscription: Subscription, store: Store, after: int | None) -> None:
         """Begin to tell a client: from `after` on, or only what comes from now."""
@@ -87,16 +121,18 @@ class Feed:
         if subscription.catching_up is not None:
             subscription.catching_up.cancel()
 
-    def _tell(self, subscription: Subscription, events: Sequence[StoredEvent]) -> None:
+    @staticmethod
+    def _batch(subscription: Subscription, events: Sequence[StoredEvent]) -> Batch:
+        return Batch([event for event in events if event.seq > subscription.last_seq and subscription.wants(event)])
+
+    def _tell(self, subscription: Subscription, batch: Batch) -> bool:
         listener = subscription.listener
-        for event in events:
-            if event.seq > subscription.last_seq and subscription.wants(event):
-                if listener.buffered() > _MOST_BUFFERED_BYTES:
-                    self.unsubscribe(subscription)
-                    listener.send_lost(subscription.id, subscription.last_seq)
-                    return
-                listener.send_event(subscription.id, event)
-            subscription.last_seq = max(subscription.last_seq, event.seq)
+        if listener.buffered() + batch.least_room > _MOST_BUFFERED_BYTES:
+            self.unsubscribe(subscription)
+            listener.send_lost(subscription.id, subscription.last_seq)
+            return False
+        listener.send_events(subscription.id, batch)
+        return True
 
     async def _catch_up(self, subscription: Subscription, store: Store) -> None:
         while subscription.last_seq < self.last_seq:
@@ -110,8 +146,7 @@ class Feed:
                 page_bytes=1024 * 1024,
             )
             page = [event for event in page if event.seq <= target]
-            for event in page:
-                subscription.listener.send_event(subscription.id, event)
+            subscription.listener.send_events(subscription.id, Batch(page))
             subscription.last_seq = page[-1].seq if page else target
             await subscription.listener.drained()
         subscription.live = True
