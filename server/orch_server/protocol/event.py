@@ -73,7 +73,7 @@ async def list_(call: Call, params: ListEvents) -> Encoded:
         after, project_id=project_id, session_id=session_id, types=params.types, limit=params.limit
     )
     last_seq = found[-1].seq if found else after
-    return Encoded(b'{"items":[%s],"lastSeq":%d}' % (b",".join(event.json for event in found), last_seq))
+    return Encoded(b'{"items":[%s],"lastSeq":%d}' % (b",".join([event.json for event in found]), last_seq))
 
 
 @request("orch/event/subscribe")

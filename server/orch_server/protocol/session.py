@@ -6,7 +6,7 @@ from orch_server.domain.session import Action, FollowUpMode, Policy, QuestionAns
 from orch_server.domain.wire import Params, WireModel
 from orch_server.git.diff import Diff
 from orch_server.protocol.paging import Page, PageParams, number_cursor
-from orch_server.protocol.registry import Call, request
+from orch_server.protocol.registry import Call, Encoded, request
 from orch_server.services import changes, logs, projects, sessions, transcript
 from orch_server.services.changes import Against
 from orch_server.services.transcript import Entry
@@ -143,8 +143,8 @@ async def start(call: Call, params: StartSession) -> Session:
     return session
 
 
-@request("orch/session/list")
-def list_(call: Call, params: ListSessions) -> SessionPage:
+@request("orch/session/list", result=SessionPage)
+def list_(call: Call, params: ListSessions) -> Encoded:
     """Return sessions, newest first; archived and deleted ones only where asked for."""
     states = params.states
     if states is None:
@@ -155,14 +155,14 @@ def list_(call: Call, params: ListSessions) -> SessionPage:
     found, cursor = call.context.store.sessions(
         project_id=project_id, agent=params.agent, states=states, before=before, limit=params.limit
     )
-    items: list[Session] = [*found]
-    return SessionPage.model_construct(items=items, next_cursor=None if cursor is None else str(cursor))
+    items = b",".join(map(call.context.store.session_json, found))
+    return Encoded(b'{"items":[%s],"nextCursor":%s}' % (items, b"null" if cursor is None else b'"%d"' % cursor))
 
 
-@request("orch/session/get")
-def get(call: Call, params: NamedSession) -> Session:
+@request("orch/session/get", result=Session)
+def get(call: Call, params: NamedSession) -> Encoded:
     """Return one session."""
-    return sessions.find(call.context, params.session)
+    return Encoded(call.context.store.session_json(sessions.find(call.context, params.session)))
 
 
 @request("orch/session/update", changes=True)

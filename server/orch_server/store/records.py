@@ -88,9 +88,9 @@ class Intent:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, which makes each of thousands twice as dear
 class StoredEvent:
-    """A committed event: what it is filtered by, and its bytes on the wire, serialised once for everybody."""
+    """A committed event, never changed: what it is filtered by, and its bytes on the wire, serialised once for everybody."""
 
     seq: int
     type: str

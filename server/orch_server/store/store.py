@@ -65,6 +65,14 @@ class _Unit:
     future: "asyncio.Future[Any]"
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A committed session in memory, and its bytes on the wire once somebody asked for them."""
+
+    record: SessionRecord
+    json: bytes | None = None
+
+
 class Store:
     """The hub's memory. `publish` is called on the event loop with every commit's events, in order of seq."""
 
@@ -75,7 +83,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._reader = self._engine.connect()
         self._idle_readers: list[Connection] = []
-        self._cache: OrderedDict[str, SessionRecord] = OrderedDict()
+        self._cache: OrderedDict[str, _Kept] = OrderedDict()
         self._cache_lock = threading.Lock()
         self._announced_at: dict[str, float] = {}
         self._announcing: set[str] = set()
@@ -126,23 +134,25 @@ class Store:
         limit: int = 100,
     ) -> tuple[list[SessionRecord], int | None]:
         """Return sessions that are not purged, newest first, and the cursor of the next page (None at the end)."""
-        columns = tables.sessions.c
-        statement = select(columns.number, columns.id).where(columns.purged_at.is_(None))
-        statement = statement.order_by(columns.number.desc()).limit(limit + 1)
-        if project_id is not None:
-            statement = statement.where(columns.project_id == project_id)
-        if agent is not None:
-            statement = statement.where(columns.agent == agent)
+        asked = {"project_id = ?": project_id, "agent = ?": agent, "reason = ?": reason, "number < ?": before}
+        given = {condition: value for condition, value in asked.items() if value is not None}
+        page = f"SELECT number, id FROM sessions WHERE {' AND '.join(['purged_at IS NULL', *given])}"  # noqa: S608
+        newest = "ORDER BY number DESC LIMIT ?"
+        statement, values = f"{page} {newest}", [*given.values(), limit + 1]
         if states is not None:
-            statement = statement.where(columns.state.in_([state.value for state in states]))
-        if reason is not None:
-            statement = statement.where(columns.reason == reason.value)
-        if before is not None:
-            statement = statement.where(columns.number < before)
-        rows = self._reader.execute(statement).all()
+            wanted = list(dict.fromkeys(states))
+            if not wanted:
+                return [], None
+            if project_id is not None:  # then the project's own index is the better one
+                statement = f"{page} AND +state IN ({', '.join('?' for _ in wanted)}) {newest}"
+                values = [*given.values(), *wanted, limit + 1]
+            else:  # the newest of each state by its index, and of these the newest: SQLite would sort all there are
+                of_one = f"SELECT * FROM ({page} AND state = ? {newest})"
+                statement = f"{' UNION ALL '.join(of_one for _ in wanted)} {newest}"
+                values = [*(value for state in wanted for value in (*given.values(), state, limit + 1)), limit + 1]
+        rows = driver(self._reader).execute(statement, values).fetchall()
         more = len(rows) > limit
-        rows = rows[:limit]
-        return self._load_many([row.id for row in rows]), rows[-1].number if more else None
+        return self._load_many([row[1] for row in rows[:limit]]), rows[limit - 1][0] if more else None
 
     def count_by_state(self) -> dict[str, int]:
         """Return how many sessions there are in each state."""
@@ -318,7 +328,7 @@ class Store:
     ) -> list[StoredEvent]:
         found: list[StoredEvent] = []
         size = 0
-        cursor = connection.exec_driver_sql(statement, parameters)
+        cursor = driver(connection).execute(statement, parameters)
         for seq, type_, at, project_id, session_id, run_id, turn, data in cursor:
             json = event_json(seq, type_, at, project_id, session_id, run_id, turn, data, self.database_id)
             size += len(json)
@@ -347,22 +357,31 @@ class Store:
         counts = {row[0]: row[1] for row in self._reader.exec_driver_sql(counted)} if rows else {}
         return [Project.model_validate({**row, "session_count": counts.get(row["id"], 0)}) for row in rows]
 
+    def session_json(self, record: SessionRecord) -> bytes:
+        """Return a committed session as it travels, encoded once for all who ask."""
+        kept = self._cache.get(record.id)
+        if kept is None or kept.record is not record:
+            return record.wire_bytes()
+        if kept.json is None:
+            kept.json = record.wire_bytes()
+        return kept.json
+
     def _load_many(self, ids: Sequence[str]) -> list[SessionRecord]:
-        missing = [session_id for session_id in ids if session_id not in self._cache]
-        fresh: dict[str, SessionRecord] = {}
-        if missing:
-            statement = select(tables.sessions).where(tables.sessions.c.id.in_(missing))
-            for row in self._reader.execute(statement).mappings():
-                fresh[row["id"]] = _record(row)
-        found = (self._cache.get(session_id) or fresh.get(session_id) or self.session(session_id) for session_id in ids)
-        return [record for record in found if record is not None]
+        with self._cache_lock:
+            found = {session_id: kept.record for session_id in ids if (kept := self._cache.get(session_id)) is not None}
+            missing = [session_id for session_id in ids if session_id not in found]
+            if missing:
+                statement = select(tables.sessions).where(tables.sessions.c.id.in_(missing))
+                for row in self._reader.execute(statement).mappings():
+                    found[row["id"]] = record = _record(row)
+                    self._remember(record)
+        return [found[session_id] for session_id in ids if session_id in found]
 
     def _committed(self, connection: Connection, session_id: str) -> SessionRecord | None:
-        with self._cache_lock:
-            record = self._cache.get(session_id)
-            if record is not None:
-                self._cache.move_to_end(session_id)
-                return record
+        kept = self._cache.get(session_id)
+        if kept is not None:
+            return kept.record
+        with self._cache_lock:  # so that nobody remembers what a commit has just replaced
             statement = select(tables.sessions).where(tables.sessions.c.id == session_id)
             row = connection.execute(statement).mappings().first()
             if row is None:
@@ -372,7 +391,7 @@ class Store:
             return record
 
     def _remember(self, record: SessionRecord) -> None:
-        self._cache[record.id] = record
+        self._cache[record.id] = _Kept(record)
         self._cache.move_to_end(record.id)
         if len(self._cache) > _CACHED_SESSIONS:
             self._cache.popitem(last=False)

@@ -415,22 +415,12 @@ def event_json(
     database_id: str,
 ) -> bytes:
     """Return an event as it travels; `data` is put in as it was stored. Ids are ours and need no escaping."""
-    return (
-        b'{"seq":%d,"id":"%s-%d","type":"%s","at":"%s","projectId":%s,"sessionId":%s,"runId":%s,"turn":%s,"data":%s}'
-        % (
-            seq,
-            database_id.encode(),
-            seq,
-            type_.encode(),
-            at.encode(),
-            _quoted(project_id),
-            _quoted(session_id),
-            _quoted(run_id),
-            b"null" if turn is None else b"%d" % turn,
-            data,
-        )
+    head = (
+        f'{{"seq":{seq},"id":"{database_id}-{seq}","type":"{type_}","at":"{at}","projectId":{_quoted(project_id)},'
+        f'"sessionId":{_quoted(session_id)},"runId":{_quoted(run_id)},"turn":{"null" if turn is None else turn},"data":'
     )
+    return b"%b%b}" % (head.encode(), data)
 
 
-def _quoted(name: str | None) -> bytes:
-    return b"null" if name is None else b'"%s"' % name.encode()
+def _quoted(name: str | None) -> str:
+    return "null" if name is None else f'"{name}"'
