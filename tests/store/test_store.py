@@ -145,6 +145,37 @@ async def test_lists_are_paged_newest_first(kept: Kept) -> None:
     assert kept.store.session_ids("session", 10) == [f"session{number}" for number in range(5)]
 
 
+async def test_lists_of_some_states_are_newest_first_too(kept: Kept) -> None:
+    states = [State.CREATED, State.COMPLETED, State.FAILED]
+    for number in range(12):
+        state = states[number % 3]
+        await kept.store.write(
+            lambda transaction, number=number, state=state: add(transaction, id=f"s{number:02}", state=state)
+        )  # type: ignore[misc]
+    for project_id in (None, "p1"):
+        wanted = [State.FAILED, State.CREATED, State.FAILED]
+        found, cursor = kept.store.sessions(project_id=project_id, states=wanted, limit=3)
+        rest, end = kept.store.sessions(project_id=project_id, states=wanted, before=cursor, limit=10)
+        assert [record.id for record in found + rest] == ["s11", "s09", "s08", "s06", "s05", "s03", "s02", "s00"]
+        assert end is None
+        assert kept.store.sessions(project_id=project_id, states=[]) == ([], None)
+
+
+async def test_bytes_of_a_session_are_those_of_its_last_commit(kept: Kept) -> None:
+    await kept.store.write(lambda transaction: add(transaction, id="s"))
+    before = kept.store.sessions()[0][0]
+    assert kept.store.session_json(before) == before.wire_bytes()
+
+    def rename(transaction: Transaction) -> None:
+        transaction.session("s").title = "renamed"
+
+    await kept.store.write(rename)
+    after = kept.store.session("s")
+    assert after is not None
+    assert b'"title":"renamed"' in kept.store.session_json(after)
+    assert b'"title":"renamed"' not in kept.store.session_json(before)
+
+
 async def test_words_are_found(kept: Kept) -> None:
     def work(transaction: Transaction) -> None:
         session = add(transaction)

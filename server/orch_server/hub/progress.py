@@ -5,7 +5,7 @@ from collections.abc import Callable
 import orjson
 
 from orch_server.domain.ids import random_id
-from orch_server.services.feed import Batch, Feed, Subscription
+from orch_server.services.feed import Feed, LocalListener, Subscription
 from orch_server.store.records import StoredEvent
 from orch_server.store.store import Store
 
@@ -24,7 +24,10 @@ class StartProgress:
         self._ended = ended
         self._feed: Feed | None = None
         self._subscription = Subscription(
-            random_id(8), self, session_id=session_id, types=["worktree.*", "session.state_changed"]
+            random_id(8),
+            LocalListener(self._take),
+            session_id=session_id,
+            types=["worktree.*", "session.state_changed"],
         )
 
     def begin(self, feed: Feed, store: Store, after: int) -> None:
@@ -41,27 +44,9 @@ class StartProgress:
             self._feed.unsubscribe(self._subscription)
             self._feed = None
 
-    def send_events(self, subscription: str, batch: Batch) -> None:
-        """Take events of the session."""
-        del subscription
-        for event in batch.events:
-            if self._feed is not None:
-                self._take(event)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def send_lost(self, subscription: str, resume_after: int) -> None:
-        """Never happens: what is reported is not buffered."""
-
-    def buffered(self) -> int:
-        """Return 0: the connection looks after its own buffer."""
-        return 0
-
-    async def drained(self) -> None:
-        """Return at once."""
-
     def _take(self, event: StoredEvent) -> None:
+        if self._feed is None:
+            return  # it has ended within this batch
         data = orjson.loads(event.json)["data"]
         if event.type == "worktree.creating" and data["percent"] is not None:
             self._tell({"kind": "report", "message": "worktree", "percentage": data["percent"]})

@@ -6,7 +6,7 @@ client that does not read is dropped from the feed, told from where to resume, a
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Protocol
@@ -48,6 +48,32 @@ class Listener(Protocol):
 
     async def drained(self) -> None:
         """Return once the client has read most of what waits."""
+
+
+class LocalListener:
+    """A part of the hub that listens: each event is given to a function at once, and nothing waits."""
+
+    def __init__(self, take: Callable[[StoredEvent], None]) -> None:
+        self._take = take
+
+    def send_events(self, subscription: str, batch: Batch) -> None:
+        """Give the events to the function."""
+        del subscription
+        for event in batch.events:
+            self._take(event)
+
+    def flush(self) -> None:
+        """Do nothing: nothing waits."""
+
+    def send_lost(self, subscription: str, resume_after: int) -> None:
+        """Never happens: nothing waits."""
+
+    def buffered(self) -> int:
+        """Return 0."""
+        return 0
+
+    async def drained(self) -> None:
+        """Return at once."""
 
 
 @dataclass(slots=True, eq=False)

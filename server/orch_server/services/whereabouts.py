@@ -8,6 +8,7 @@ import asyncio
 import logging
 import os
 import time
+from functools import partial
 from dataclasses import dataclass
 
 from orch_server.domain.errors import OrchError
@@ -17,7 +18,7 @@ from orch_server.domain.session import State
 from orch_server.services import changes
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
-from orch_server.services.feed import Subscription
+from orch_server.services.feed import LocalListener, Subscription
 from orch_server.services.touches import SessionTouch, Touch, lines_of
 from orch_server.services.worktrees import worktree_of
 from orch_server.store.records import StoredEvent
@@ -151,7 +152,7 @@ def _follow(context: Context, project_id: str) -> None:
         return
     touches.known_projects.add(project_id)
     if touches.follower is None:
-        touches.follower = Subscription(random_id(8), _News(context), types=_NEWS)
+        touches.follower = Subscription(random_id(8), LocalListener(partial(_take, context)), types=_NEWS)
         context.feed.subscribe(touches.follower, context.store, None)
     states = [state for state in State if state not in {State.ARCHIVED, State.DELETED}]
     cursor: int | None = None
@@ -164,24 +165,7 @@ def _follow(context: Context, project_id: str) -> None:
             return
 
 
-class _News:
-    """Listens for what may have changed a session's files."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Take an event."""
-        del subscription
-        if event.session_id is not None and event.project_id in self._context.touches.known_projects:
-            mark(self._context, event.session_id)
-
-    def send_lost(self, subscription: str, resume_after: int) -> None:
-        """Never happens: nothing is buffered here."""
-
-    def buffered(self) -> int:
-        """Return 0."""
-        return 0
-
-    async def drained(self) -> None:
-        """Return at once."""
+def _take(context: Context, event: StoredEvent) -> None:
+    """Mark a session whose files may have changed by what happened."""
+    if event.session_id is not None and event.project_id in context.touches.known_projects:
+        mark(context, event.session_id)

@@ -90,7 +90,7 @@ class Intent:
 
 @dataclass(slots=True)  # not frozen, which makes each of thousands twice as dear
 class StoredEvent:
-    """A committed event, never changed: what it is filtered by, and its bytes on the wire, serialised once for everybody."""
+    """A committed event, never changed: what it is filtered by, and its bytes on the wire, the same for everybody."""
 
     seq: int
     type: str

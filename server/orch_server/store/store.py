@@ -147,7 +147,7 @@ class Store:
                 statement = f"{page} AND +state IN ({', '.join('?' for _ in wanted)}) {newest}"
                 values = [*given.values(), *wanted, limit + 1]
             else:  # the newest of each state by its index, and of these the newest: SQLite would sort all there are
-                of_one = f"SELECT * FROM ({page} AND state = ? {newest})"
+                of_one = f"SELECT * FROM ({page} AND state = ? {newest})"  # noqa: S608
                 statement = f"{' UNION ALL '.join(of_one for _ in wanted)} {newest}"
                 values = [*(value for state in wanted for value in (*given.values(), state, limit + 1)), limit + 1]
         rows = driver(self._reader).execute(statement, values).fetchall()

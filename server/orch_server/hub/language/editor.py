@@ -18,7 +18,7 @@ from orch_server.hub.language.features import ANSWERS, WATCHERS
 from orch_server.hub.language.registry import Watcher
 from orch_server.services import whereabouts
 from orch_server.services.context import Caller, Context
-from orch_server.services.feed import Subscription
+from orch_server.services.feed import LocalListener, Subscription
 from orch_server.services.touches import SessionTouch
 from orch_server.store.records import StoredEvent
 
@@ -68,7 +68,7 @@ class Editor:
         self._watchers = [watcher for make in WATCHERS if (watcher := make(self)) is not None]
         types_ = sorted({pattern for watcher in self._watchers for pattern in watcher.types})
         if types_:
-            self._subscription = Subscription(random_id(8), _Listener(self._take), types=types_)
+            self._subscription = Subscription(random_id(8), LocalListener(self._take), types=types_)
             self.context.feed.subscribe(self._subscription, self.context.store, None)
         self.context.touches.listeners.add(self._touched)
         for watcher in self._watchers:
@@ -135,28 +135,6 @@ class Editor:
 
     def _encode(self, result: Any) -> bytes:
         return result if isinstance(result, bytes) else orjson.dumps(self._converter.unstructure(result))
-
-
-class _Listener:
-    """Hands events of the feed on; what is sent because of them waits in the connection's own buffer."""
-
-    def __init__(self, take: Callable[[StoredEvent], None]) -> None:
-        self._take = take
-
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Take an event."""
-        del subscription
-        self._take(event)
-
-    def send_lost(self, subscription: str, resume_after: int) -> None:
-        """Never happens: nothing is buffered here."""
-
-    def buffered(self) -> int:
-        """Return 0: the connection looks after its own buffer."""
-        return 0
-
-    async def drained(self) -> None:
-        """Return at once."""
 
 
 def _fits(type_: str, pattern: str) -> bool:
