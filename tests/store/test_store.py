@@ -147,11 +147,12 @@ async def test_lists_are_paged_newest_first(kept: Kept) -> None:
 
 async def test_lists_of_some_states_are_newest_first_too(kept: Kept) -> None:
     states = [State.CREATED, State.COMPLETED, State.FAILED]
-    for number in range(12):
-        state = states[number % 3]
-        await kept.store.write(
-            lambda transaction, number=number, state=state: add(transaction, id=f"s{number:02}", state=state)
-        )  # type: ignore[misc]
+
+    def fill(transaction: Transaction) -> None:
+        for number in range(12):
+            add(transaction, id=f"s{number:02}", state=states[number % 3])
+
+    await kept.store.write(fill)
     for project_id in (None, "p1"):
         wanted = [State.FAILED, State.CREATED, State.FAILED]
         found, cursor = kept.store.sessions(project_id=project_id, states=wanted, limit=3)
