@@ -10,7 +10,6 @@ from orch_server.services.touches import lines_of
 from orch_server.services.whereabouts import place_of
 from tests.hub.peer import Peer
 from tests.services.world import FILES, World
-from tests.waiting import wait_until_async
 
 Connect = Callable[..., Awaitable[Peer]]
 MAIN = str(FILES["src/main.py"])
@@ -23,13 +22,10 @@ SHOWS = {
 async def test_a_lens_says_who_changed_the_file_and_a_hover_why(world: World, connect: Connect) -> None:
     editor = await connect(SHOWS)
     uri = editor.open(f"{world.scratch.path}/src/main.py", MAIN)
-    lens = {"textDocument": {"uri": uri}}
-    assert await editor.call("textDocument/codeLens", lens) == []
+    assert await _lenses(editor, uri) == []
     first = await world.work("[[append src/main.py print('bye')]]")
-    await editor.hears("workspace/codeLens/refresh")
-    (found,) = await editor.call("textDocument/codeLens", lens)
-    assert found["command"]["title"] == "1 session here (demo)"
-    assert found["command"]["arguments"][0]["sessions"] == [first.id]
+    await _until(editor, uri, 1)
+    assert await _lenses(editor, uri) == ["1 session here", f"{first.id}: demo, completed, +1 -0"]
     assert await _hover(editor, uri, 3) is None
     text = (await _hover(editor, uri, 19))["contents"]["value"]
     assert first.id in text
@@ -37,17 +33,32 @@ async def test_a_lens_says_who_changed_the_file_and_a_hover_why(world: World, co
     assert "\\[\\[append src/main\\.py" in text
 
     second = await world.work("[[write src/main.py all new]] [[hang]]")
-    await wait_until_async(lambda: len(editor.heard_of("workspace/codeLens/refresh")) >= 2, 60)
-    (found,) = await editor.call("textDocument/codeLens", lens)
-    assert found["command"]["title"] == "2 sessions here (demo)"
+    await _until(editor, uri, 2)
+    summary, newer, older = await _lenses(editor, uri)
+    assert summary == "2 sessions here"
+    assert newer.startswith(f"{second.id}: demo, running, +1 -20")
+    assert older.startswith(first.id)
     text = (await _hover(editor, uri, 3))["contents"]["value"]
     assert second.id in text
     assert first.id not in text
 
     own = editor.open(f"{second.worktree_path}/src/main.py", "all new\n")
-    (found,) = await editor.call("textDocument/codeLens", {"textDocument": {"uri": own}})
-    assert found["command"]["arguments"][0]["sessions"] == [second.id, first.id]
+    assert [lens[:12] for lens in await _lenses(editor, own)] == ["2 sessions here"[:12], second.id, first.id]
     await sessions.stop(world.context, second.id)
+
+
+async def _until(editor: Peer, uri: str, sessions: int) -> None:
+    """Wait until so many sessions are known in a document, asking only when the server says that something changed."""
+    told = 0
+    while len(await _lenses(editor, uri)) != sessions + 1:
+        told += 1
+        await editor.hears("workspace/codeLens/refresh", told)
+
+
+async def _lenses(editor: Peer, uri: str) -> list[str]:
+    found = await editor.call("textDocument/codeLens", {"textDocument": {"uri": uri}})
+    commands = [(lens["command"]["arguments"][0], lens["command"]["title"]) for lens in found]
+    return [f"{about['session']}: {title}" if "session" in about else title for about, title in commands]
 
 
 async def _hover(editor: Peer, uri: str, line: int) -> Any:

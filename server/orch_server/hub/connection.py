@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Coroutine, Generator
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import orjson
 from cattrs import Converter
@@ -22,7 +22,6 @@ from pygls.protocol import LanguageServerProtocol, default_converter, lsp_method
 from orch_server import PROTOCOL_VERSION, __version__
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.events import EVENT_TYPES
-from orch_server.hub.language.capabilities import announce
 from orch_server.hub.language.editor import Editor
 from orch_server.hub.language.features import ANSWERS
 from orch_server.hub.progress import StartProgress
@@ -261,9 +260,11 @@ class Connection(asyncio.Protocol):
         elif method == types.WINDOW_WORK_DONE_PROGRESS_CANCEL:
             params = message.get("params")
             token = params.get("token") if isinstance(params, dict) else None
-            progress = self._progress.get(token) if isinstance(token, (str, int)) else None
+            progress = self._progress.get(token) if _is_id(token) else None
             if progress is not None:
                 self._context.spawn(sessions.cancel(self._context, progress.session_id))
+            elif _is_id(token):
+                self._editor.cancelled(token)
         elif not self._initialized or self._shut_down:
             pass
         elif method in _DOCUMENT_NEWS:
@@ -356,10 +357,9 @@ class Connection(asyncio.Protocol):
 
     def meet(self, params: types.InitializeParams, capabilities: types.ServerCapabilities) -> None:
         """Learn what the client can, and tell it what it may ask for."""
-        folders = self._server.protocol.workspace.folders
-        encoding = capabilities.position_encoding
-        self._editor.introduce(params, encoding, lambda: [folder.uri for folder in folders.values()])
-        announce(capabilities, self._editor.capabilities)
+        workspace = self._server.protocol.workspace
+        root = [workspace.root_uri] if workspace.root_uri is not None else []
+        self._editor.meet(params, capabilities, lambda: [*(folder.uri for folder in workspace.folders.values()), *root])
 
     # -- what goes out ------------------------------------------------------------------------------------------
 
@@ -376,6 +376,14 @@ class Connection(asyncio.Protocol):
         self._asked.add(future)
         future.add_done_callback(self._was_asked)
         return future
+
+    def withdraw(self, id_: str) -> None:
+        """Tell the client that the reply to a request is not needed any more."""
+        self._server.protocol.notify(types.CANCEL_REQUEST, types.CancelParams(id_))
+
+    async def execute(self, method: str, params: dict[str, Any]) -> bytes:
+        """Carry out an `orch/*` request as if the client had sent it; returns its result as JSON."""
+        return await self._dispatcher.answer(METHODS[method], params, self)
 
     def _was_asked(self, future: "asyncio.Future[Any]") -> None:
         self._asked.discard(future)
@@ -551,5 +559,5 @@ def _event_frame(event: StoredEvent, id_length: int) -> bytes:
     return b"Content-Length: %d\r\n\r\n%s" % (len(message) + id_length + len(b'"}}'), message)
 
 
-def _is_id(value: object) -> bool:
+def _is_id(value: object) -> TypeGuard[str | int]:
     return isinstance(value, (str, int)) and not isinstance(value, bool)

@@ -510,6 +510,8 @@ def _remove_words(context: Context, session: SessionRecord) -> None:
     home = os.path.realpath(context.places.home)
     for run in context.store.runs_of(session.id):
         trash.remove_directory(home, "runs", run.id)
+    if os.path.isdir(context.places.pages):
+        trash.remove_directory(home, "pages", session.id)
     project = context.store.project(session.project_id)
     if project is not None:
         root = os.path.join(project.path, _runtime_dir(context))

@@ -11,7 +11,7 @@ import time
 from functools import partial
 from dataclasses import dataclass
 
-from orch_server.domain.errors import OrchError
+from orch_server.domain.errors import OrchError, invalid_params
 from orch_server.domain.ids import random_id
 from orch_server.domain.project import Project
 from orch_server.domain.session import State
@@ -67,6 +67,14 @@ def place_of(context: Context, path: str) -> Place | None:
                 return Place(project, path[len(root) + 1 :], session.id)
             return None
     return None
+
+
+def inside(root: str, path: str) -> str:
+    """Return a file by its path from the top of a checkout or worktree; refuse what leads out of it."""
+    found = os.path.realpath(os.path.join(root, path))
+    if "\0" in path or not found.startswith(os.path.realpath(root) + os.sep):
+        raise invalid_params(f"{path!r} is no file below {root}.", hint="Name it from the top of the project.")
+    return found
 
 
 def sessions_at(context: Context, path: str) -> list[SessionTouch]:

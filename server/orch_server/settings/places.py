@@ -34,6 +34,11 @@ class Places:
         return os.path.join(self.home, "runs")
 
     @property
+    def pages(self) -> str:
+        """Pages about sessions as files, for editors that cannot read them from the hub."""
+        return os.path.join(self.home, "pages")
+
+    @property
     def log(self) -> str:
         """The hub's own log."""
         return os.path.join(self.home, "hub.log")

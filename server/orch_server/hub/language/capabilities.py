@@ -9,10 +9,19 @@ from typing import Any
 
 from lsprotocol import types
 
+from orch_server.services.pages import SCHEME
+
+ASK = "orch"
+"""The kind of code actions that mend nothing by themselves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a client may choose by `initializationOptions`."""
+    """What a client may choose by `initializationOptions`.
+
+    A client that names a `protocolVersion` there is made for orch. It has verbs and views of its own, so it is given
+    of these only what it chooses.
+    """
 
     approvals: bool = False
     """Ask for approvals and answers by `window/showMessageRequest`."""
@@ -22,13 +31,23 @@ class Options:
     """Show working sessions as `$/progress`, where the client announces it."""
     lenses: bool = True
     """Offer code lenses."""
+    actions: bool = True
+    """Offer code actions."""
+    commands: bool = True
+    """Announce the commands of `workspace/executeCommand`; they are carried out all the same."""
 
     @classmethod
     def read(cls, given: Any) -> "Options":
         """Return the options that were given; what is no yes or no keeps its default."""
-        known = {field.name for field in fields(cls)}
         given = given if isinstance(given, dict) else {}
-        return cls(**{name: value for name, value in given.items() if name in known and isinstance(value, bool)})
+        made_for_orch = given.get("protocolVersion") is not None
+        return cls(
+            **{
+                field.name: value
+                for field in fields(cls)
+                if isinstance(value := given.get(field.name, False if made_for_orch else None), bool)
+            }
+        )
 
 
 class Capabilities:
@@ -64,6 +83,11 @@ class Capabilities:
         return self._true("workspace.apply_edit")
 
     @property
+    def applies_versioned_edits(self) -> bool:
+        """Whether an edit may say for which version of a document it is."""
+        return self._true("workspace.workspace_edit.document_changes")
+
+    @property
     def refreshes_lenses(self) -> bool:
         """Whether it asks again for its code lenses when told to."""
         return self._true("workspace.code_lens.refresh_support")
@@ -94,11 +118,20 @@ class Capabilities:
         return value
 
 
-def announce(server: types.ServerCapabilities, capabilities: Capabilities) -> None:
+def announce(server: types.ServerCapabilities, capabilities: Capabilities, commands: Sequence[str]) -> None:
     """Fill in what the client may ask for."""
+    options = capabilities.options
     server.text_document_sync = types.TextDocumentSyncOptions(
         open_close=True, change=types.TextDocumentSyncKind.Incremental
     )
     server.hover_provider = True
-    if capabilities.options.lenses:
+    server.workspace_symbol_provider = True
+    if options.lenses:
         server.code_lens_provider = types.CodeLensOptions()
+    if options.actions:
+        kinds = [types.CodeActionKind.QuickFix, ASK]
+        server.code_action_provider = types.CodeActionOptions(kinds) if capabilities.takes_code_actions else True
+    server.execute_command_provider = types.ExecuteCommandOptions(commands) if options.commands else None
+    if capabilities.reads_content:
+        server.workspace = server.workspace or types.WorkspaceOptions()
+        server.workspace.text_document_content = types.TextDocumentContentOptions([SCHEME])

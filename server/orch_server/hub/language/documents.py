@@ -41,6 +41,11 @@ class Document:
         """Its lines with their ends."""
         return self._lines
 
+    def width(self, line: int) -> int:
+        """Return how long a line is without its end, in the units of the client."""
+        units: int = self._codec.client_num_units(self._lines[line].rstrip("\r\n"))
+        return units
+
     def text_in(self, range_: types.Range) -> str:
         """Return what lies in a range."""
         start, end = self._place(range_.start), self._place(range_.end)

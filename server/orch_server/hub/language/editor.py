@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
@@ -12,8 +13,10 @@ from pygls.workspace import PositionCodec
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
-from orch_server.hub.language.capabilities import Capabilities, Options
-from orch_server.hub.language.documents import Document, Documents
+from orch_server.domain.project import Project
+from orch_server.hub.language.capabilities import Capabilities, Options, announce
+from orch_server.hub.language.commands import COMMANDS
+from orch_server.hub.language.documents import Document, Documents, path_of
 from orch_server.hub.language.features import ANSWERS, WATCHERS
 from orch_server.hub.language.registry import Watcher
 from orch_server.services import whereabouts
@@ -39,6 +42,12 @@ class Wire(Protocol):
         It is cancelled when the client leaves.
         """
 
+    def withdraw(self, id_: str) -> None:
+        """Tell the client that the reply to a request is not needed any more."""
+
+    async def execute(self, method: str, params: dict[str, Any]) -> bytes:
+        """Carry out an `orch/*` request as if the client had sent it; returns its result as JSON."""
+
 
 class Editor:
     """One client. Features keep what they need in watchers of their own."""
@@ -51,24 +60,31 @@ class Editor:
         self.documents = Documents()
         self.folders: Callable[[], list[str]] = list
         """The folders that the client has open."""
+        self.agents: list[str] | None = None
+        """The agents that are installed for this client, once somebody looked."""
+        self.shown_pages: dict[str, str] = {}
+        """The pages that the client was shown, with the uri of each."""
         self._converter = converter
         self._watchers: list[Watcher] = []
         self._subscription: Subscription | None = None
 
-    def introduce(self, params: types.InitializeParams, encoding: str | None, folders: Callable[[], list[str]]) -> None:
-        """Take what the client said of itself."""
+    def meet(
+        self, params: types.InitializeParams, server: types.ServerCapabilities, folders: Callable[[], list[str]]
+    ) -> None:
+        """Learn what the client can, and fill in what it may ask for."""
         self.capabilities = Capabilities(params.capabilities, Options.read(params.initialization_options))
-        self.documents.codec = PositionCodec(encoding)
+        self.documents.codec = PositionCodec(server.position_encoding)
         self.folders = folders
+        announce(server, self.capabilities, list(COMMANDS))
 
     def begin(self) -> None:
         """Begin to watch: the client is ready to be sent something."""
         if self._watchers:
             return
         self._watchers = [watcher for make in WATCHERS if (watcher := make(self)) is not None]
-        types_ = sorted({pattern for watcher in self._watchers for pattern in watcher.types})
-        if types_:
-            self._subscription = Subscription(random_id(8), LocalListener(self._take), types=types_)
+        wanted = sorted({pattern for watcher in self._watchers for pattern in watcher.events})
+        if wanted:
+            self._subscription = Subscription(random_id(8), LocalListener(self._take), types=wanted)
             self.context.feed.subscribe(self._subscription, self.context.store, None)
         self.context.touches.listeners.add(self._touched)
         for watcher in self._watchers:
@@ -106,8 +122,22 @@ class Editor:
     def sessions_at(self, uri: str) -> list[SessionTouch]:
         """Return the sessions that changed a document's file, each with where."""
         document = self.documents.get(uri)
-        path = document.path if document is not None else None
+        path = document.path if document is not None else path_of(uri)
         return whereabouts.sessions_at(self.context, path) if path is not None else []
+
+    def project(self) -> Project | None:
+        """Return the project that the client has open: that of its first folder that lies in one."""
+        for uri in self.folders():
+            path = path_of(uri)
+            place = whereabouts.place_of(self.context, os.path.join(path, "")) if path is not None else None
+            if place is not None:
+                return place.project
+        return None
+
+    def cancelled(self, token: str | int) -> None:
+        """Take that the user cancelled a progress of ours."""
+        for watcher in self._watchers:
+            watcher.cancelled(token)
 
     def _tell(self, what: str, document: Document | None) -> None:
         if document is not None:
@@ -116,7 +146,7 @@ class Editor:
 
     def _take(self, event: StoredEvent) -> None:
         for watcher in self._watchers:
-            if any(_fits(event.type, pattern) for pattern in watcher.types):
+            if any(_fits(event.type, pattern) for pattern in watcher.events):
                 watcher.take(event)
 
     def _touched(self, project_id: str, paths: frozenset[str]) -> None:

@@ -1,6 +1,18 @@
 """All language features: importing this fills the register."""
 
-from orch_server.hub.language import hover, lenses
+from orch_server.hub.language import actions, commands, hover, lenses, notices, requests, runs, showing, symbols
 from orch_server.hub.language.registry import ANSWERS, WATCHERS
 
-__all__ = ["ANSWERS", "WATCHERS", "hover", "lenses"]
+__all__ = [
+    "ANSWERS",
+    "WATCHERS",
+    "actions",
+    "commands",
+    "hover",
+    "lenses",
+    "notices",
+    "requests",
+    "runs",
+    "showing",
+    "symbols",
+]

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from orch_server.hub.language.registry import Watcher, answers, watches
+from orch_server.hub.language.wording import state_of
+from orch_server.services.touches import SessionTouch
+from orch_server.store.records import StoredEvent
 
 if TYPE_CHECKING:
     from orch_server.hub.language.editor import Editor
@@ -16,19 +19,20 @@ _TOP = types.Range(types.Position(0, 0), types.Position(0, 0))
 
 @answers(types.TEXT_DOCUMENT_CODE_LENS)
 def code_lenses(editor: "Editor", params: types.CodeLensParams) -> list[types.CodeLens]:
-    """Return the lenses of one document."""
-    uri = params.text_document.uri
-    found = editor.sessions_at(uri)
+    """Return the lenses of one document: how many sessions there are, then each of them."""
+    found = editor.sessions_at(params.text_document.uri)
     if not found:
         return []
-    title = "1 session here" if len(found) == 1 else f"{len(found)} sessions here"
-    agents = ", ".join(sorted({item.session.agent for item in found}))
-    command = types.Command(
-        title=f"{title} ({agents})",
-        command="orch.sessions",
-        arguments=[{"uri": uri, "sessions": [item.session.id for item in found]}],
-    )
-    return [types.CodeLens(range=_TOP, command=command)]
+    count = "1 session here" if len(found) == 1 else f"{len(found)} sessions here"
+    project = found[0].session.project_slug
+    summary = types.Command(count, "orch.sessions", arguments=[{"project": project}])
+    return [types.CodeLens(_TOP, summary), *(types.CodeLens(_TOP, _of_session(item)) for item in found)]
+
+
+def _of_session(item: SessionTouch) -> types.Command:
+    session, touch = item.session, item.touch
+    title = f"{session.agent}, {state_of(session)}, +{touch.insertions} -{touch.deletions}"
+    return types.Command(title, "orch.diff", arguments=[{"session": session.id, "paths": [touch.path]}])
 
 
 @watches
@@ -38,15 +42,24 @@ def refresher(editor: "Editor") -> Watcher | None:
 
 
 class _Refresher(Watcher):
-    types = ("session.state_changed",)
+    events = ("session.state_changed",)
 
     def __init__(self, editor: "Editor") -> None:
         self._editor = editor
         self._due: asyncio.TimerHandle | None = None
 
+    def take(self, event: StoredEvent) -> None:
+        """A session's state is in its lenses."""
+        del event
+        self._refresh_soon()
+
     def touched(self, project_id: str, paths: frozenset[str]) -> None:
-        """Refresh once for all that changes at about the same time."""
+        """Other files are changed now, or other lines."""
         del project_id, paths
+        self._refresh_soon()
+
+    def _refresh_soon(self) -> None:
+        """Refresh once for all that changes at about the same time."""
         if self._due is None and len(self._editor.documents):
             self._due = asyncio.get_running_loop().call_later(_REFRESH_SECONDS, self._refresh)
 

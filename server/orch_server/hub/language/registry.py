@@ -22,7 +22,7 @@ WATCHERS: "list[Callable[[Editor], Watcher | None]]" = []
 class Watcher:
     """Looks at what happens for one client, and may send to it. Every method may be left out."""
 
-    types: ClassVar[tuple[str, ...]] = ()
+    events: ClassVar[tuple[str, ...]] = ()
     """The events that it wants, as in `orch/event/subscribe`."""
 
     def begin(self) -> None:
@@ -42,6 +42,9 @@ class Watcher:
 
     def touched(self, project_id: str, paths: frozenset[str]) -> None:
         """Sessions changed these files of a project, counted from its top."""
+
+    def cancelled(self, token: str | int) -> None:
+        """The user cancelled the progress of this token."""
 
     def close(self) -> None:
         """The client is gone."""
