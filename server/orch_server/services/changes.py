@@ -39,7 +39,7 @@ async def diff(context: Context, session: SessionRecord, against: Against, paths
 
 async def base_content(context: Context, session: SessionRecord, path: str) -> bytes | None:
     """Return a file as it was where the session began; None where there was none."""
-    repository, shadow, files = await _open(context, session)
+    repository, shadow, files = await open_files(context, session)
     del files
     start = await _start(context, session, repository, Against.BASE)
     return await content_of(context.git, shadow, start, path)
