@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orch_server.runtime import follow
+from orch_server.runtime import follow, inotify
 from orch_server.runtime.follow import Follower
 from tests.waiting import wait_until_async
 
@@ -32,7 +32,7 @@ class Seen:
 @pytest.fixture(params=["inotify", "polling"])
 async def follower(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Follower]:
     if request.param == "polling":
-        monkeypatch.setattr(follow._Inotify, "open", lambda: None)
+        monkeypatch.setattr(inotify.Inotify, "open", lambda: None)
     else:
         monkeypatch.setattr(follow, "SLOW_POLL_SECONDS", 0.1)
     follower = Follower(asyncio.get_running_loop())
@@ -109,7 +109,7 @@ async def test_a_callback_that_fails_disturbs_no_other(follower: Follower, tmp_p
 
 async def test_the_net_catches_what_inotify_misses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(follow, "SLOW_POLL_SECONDS", 0.05)
-    monkeypatch.setattr(follow._Inotify, "read", lambda _: [])
+    monkeypatch.setattr(inotify.Inotify, "read", lambda _: [])
     follower = Follower(asyncio.get_running_loop())
     seen = Seen(tmp_path / "file")
     append(seen.path, "a")

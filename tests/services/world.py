@@ -12,6 +12,7 @@ from orch_server.git.command import find_git
 from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
 from orch_server.services import cleanup, projects, sessions
+from orch_server.services.collisions import Collisions
 from orch_server.services.context import Caller, Context
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
@@ -68,6 +69,7 @@ class World:
             started_at=now(),
             leave=lambda: None,
         )
+        self.context.collisions = Collisions(self.context)
         await cleanup.recover(self.context)
         if not store.projects():
             await projects.add(self.context, str(self.scratch.path), "project", None)
@@ -86,6 +88,7 @@ class World:
             timer.cancel()
         for task in list(self.context.tasks):
             task.cancel()
+        self.context.collisions.close()
         await asyncio.gather(*self.context.tasks, return_exceptions=True)
         for live in list(self.context.live.values()):
             live.detach()

@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from orch_server.domain.wire import WireModel
 
 
@@ -26,7 +28,7 @@ class LineRange(WireModel):
     """Lines of one side, counted from 1, both ends included."""
 
     start_line: int
-    end_line: int
+    end_line: int = Field(description="startLine - 1 where the side has no lines there: it deleted them, say.")
 
 
 class CollisionHunk(WireModel):
@@ -40,15 +42,20 @@ class CollisionFile(WireModel):
 
     path: str
     kind: CollisionKind
-    hunks: list[CollisionHunk]
+    hunks: list[CollisionHunk] = Field(description="Empty where the lines are not what does not go together.")
+    side_paths: tuple[str | None, str | None] = Field(
+        default=(None, None), description="What each side itself calls it; null where a side does not have it."
+    )
 
 
 class Collision(WireModel):
     """A merge that would not go through, predicted."""
 
-    id: str
+    id: str = Field(description="The same as long as it is about the same two.")
     project_id: str
     against: CollisionAgainst
-    sessions: tuple[str, str | None]
+    sessions: tuple[str, str | None] = Field(
+        description="The sides, in order; null is the base branch or the checkout."
+    )
     files: list[CollisionFile]
     detected_at: str

@@ -19,6 +19,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import lines
 from orch_server.git.command import Git, Target, run
 from orch_server.git.lines import Change, Conflict
+from orch_server.git.objects import tree_of
 from orch_server.git.shadow import MARKER_SIZE, Shadow, alternates
 
 TIMEOUT = 120.0
@@ -26,6 +27,7 @@ LARGEST_FILE = 4 * 1024 * 1024
 MOST_FILES = 200
 """So many files of one merge get lines; a merge with more conflicts is told by its files alone."""
 
+IDENTITY = (("user.name", "orch"), ("user.email", "orch@localhost"))
 REGULAR = frozenset({"100644", "100755"})
 KINDS = {
     b"rename": CollisionKind.RENAME,
@@ -78,9 +80,10 @@ class Known:
 
     def trim(self, most: int = 5_000) -> None:
         """Forget the oldest where it became too much."""
-        for known in (self.hunks, self.changes):
-            while len(known) > most:
-                del known[next(iter(known))]  # type: ignore[attr-defined]
+        while len(self.hunks) > most:
+            del self.hunks[next(iter(self.hunks))]
+        while len(self.changes) > most:
+            del self.changes[next(iter(self.changes))]
 
 
 Pair = tuple[str, str]
@@ -89,7 +92,7 @@ Pair = tuple[str, str]
 async def predict(
     git: Git, shadow: Shadow, pairs: Sequence[Pair], *, work_tree: str, known: Known | None = None
 ) -> list[Prediction]:
-    """Return what merging each pair of commits would do. The attributes (`merge=union`, say) are those in `work_tree`."""
+    """Return what merging each pair of commits would do; attributes (`merge=union`, say) are those in `work_tree`."""
     if not pairs:
         return []
     known = known or Known()
@@ -97,6 +100,17 @@ async def predict(
         found = await _merge(git, target, pairs)
         found = await _name(git, target, pairs, found)
         return await _locate(git, target, pairs, found, known)
+
+
+async def commit_of(git: Git, shadow: Shadow, tree: str, head: str) -> str:
+    """Return the commit that would follow `head` if this tree were committed; `head` itself where it has it."""
+    if tree == await tree_of(git, shadow, head):
+        return head
+    # Always the same for the same content, so that nothing is merged again for it.
+    dates = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
+    fixed = replace(git, environment={**git.environment, **dates})
+    inside = replace(shadow.target(), settings=(*IDENTITY, *shadow.settings))
+    return (await run(fixed, inside, ["commit-tree", "-p", head, "-m", "work in progress", tree])).line
 
 
 async def changes_of(git: Git, shadow: Shadow, pairs: Sequence[Pair], known: Known) -> list[tuple[Change, ...]]:
@@ -351,9 +365,9 @@ async def _read(git: Git, target: Target, names: Sequence[bytes]) -> list[bytes 
         position = 0
         for number in small:
             end = output.index(b"\n", position)
-            size = int(output[position:end])
-            found[number] = output[end + 1 : end + 1 + size]
-            position = end + 2 + size
+            length = int(output[position:end])
+            found[number] = output[end + 1 : end + 1 + length]
+            position = end + 2 + length
     return found
 
 
@@ -373,3 +387,27 @@ async def _differences(git: Git, target: Target, pairs: Sequence[Pair]) -> dict[
 
 def _tree_of(oids: Iterable[str]) -> bytes:
     return b"".join(b"100644 blob %s\t%d\0" % (oid.encode("ascii"), number) for number, oid in enumerate(oids))
+
+
+async def contents_at(git: Git, shadow: Shadow, trees: Sequence[str], path: bytes) -> list[str | None]:
+    """Return the content that a file has in each of these trees or commits, by name; None where there is none."""
+    names = [b"%s:%s" % (tree.encode("ascii"), path) for tree in trees]
+    stdin = b"".join(name + b"\0" for name in names)
+    checking = ["cat-file", "-z", "--batch-check=%(objecttype) %(objectname)"]
+    answers = (await run(git, shadow.target(), checking, stdin=stdin, timeout=TIMEOUT)).stdout
+    found: list[str | None] = []
+    for name in names:
+        if answers.startswith(name + b" missing\n"):
+            answers = answers.removeprefix(name + b" missing\n")
+            found.append(None)
+            continue
+        answer, _, answers = answers.partition(b"\n")
+        kind, _, oid = answer.decode("ascii").partition(" ")
+        found.append(oid if kind == "blob" else None)
+    return found
+
+
+async def merge_base(git: Git, shadow: Shadow, ours: str, theirs: str) -> str | None:
+    """Return the best common ancestor of two commits."""
+    found = await run(git, shadow.target(), ["merge-base", ours, theirs], accept=(0, 1))
+    return found.line or None

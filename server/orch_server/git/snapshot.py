@@ -11,9 +11,11 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable, Sequence
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import Git, Output, Target, kill_survivors, run, visible
@@ -79,9 +81,18 @@ def project_files(repository: Repository) -> WorkingTree:
 
 
 async def snapshot(
-    git: Git, shadow: Shadow, files: WorkingTree, *, fidelity: Fidelity = Fidelity.COMMITTED
+    git: Git,
+    shadow: Shadow,
+    files: WorkingTree,
+    *,
+    fidelity: Fidelity = Fidelity.COMMITTED,
+    paths: Sequence[bytes] | None = None,
 ) -> Snapshot:
-    """Return the present state of the files as a tree."""
+    """Return the present state of the files as a tree.
+
+    With `paths`, files and directories, whatever else there is counts as it did at the last snapshot: for who knows
+    that nothing else was changed.
+    """
     await asyncio.to_thread(files.check)
     key = hashlib.blake2b(os.fsencode(f"{fidelity}\0{files.path}"), digest_size=12).hexdigest()
     index = os.path.join(shadow.directory, "indexes", key)
@@ -94,13 +105,31 @@ async def snapshot(
         if fidelity is Fidelity.EXACT:
             return await _again(work, _take_listed)
         try:
-            return await _again(work, _take_changed)
+            return await _again(work, partial(_take_changed, paths=paths))
         except OrchError as error:
             if error.kind is not ErrorKind.GIT_FAILED:
                 raise
             # The copied index is not usable by itself (split in two files, damaged): begin with none.
             await asyncio.to_thread(_forget, index)
             return await _take_listed(work)
+
+
+async def overlay(git: Git, shadow: Shadow, files: WorkingTree, tree: str, buffers: Mapping[bytes, bytes]) -> str:
+    """Return a tree in which some files have the contents that an editor holds and has not written."""
+    with tempfile.TemporaryDirectory(dir=shadow.directory, prefix="overlay-") as place:
+        target = shadow.target(work_tree=files.path, index=os.path.join(place, "index"))
+        await run(git, target, ["read-tree", tree], timeout=TIMEOUT)
+        entries = []
+        for path, content in buffers.items():
+            known = (await run(git, target, ["ls-files", "-z", "--stage", "--", os.fsdecode(path)])).stdout
+            mode = known.split(b" ", 1)[0] if known.endswith(b"\t" + path + b"\0") else b"100644"
+            if mode.startswith(b"100"):
+                hashing = ["hash-object", "-w", "--stdin", "--path", os.fsdecode(path)]
+                oid = (await run(git, target, hashing, stdin=content)).line
+                entries.append(b"%b %b\t%b\0" % (mode, oid.encode("ascii"), path))
+        updating = ["update-index", "--add", "--replace", "-z", "--index-info"]
+        await run(git, target, updating, stdin=b"".join(entries))
+        return (await run(git, target, ["write-tree"])).line
 
 
 async def pin(
@@ -172,12 +201,14 @@ async def _again(work: _Work, take: Callable[[_Work], Awaitable[Snapshot]]) -> S
     return await take(work)
 
 
-async def _take_changed(work: _Work) -> Snapshot:
+async def _take_changed(work: _Work, paths: Sequence[bytes] | None) -> Snapshot:
     """Begin with a copy of the real index and look at what differs from it."""
     extra: list[bytes] = []
     if await asyncio.to_thread(_seed, os.path.join(work.files.git_dir, "index"), work.index):
-        extra = await _unhide(work)
+        extra, paths = await _unhide(work), None
     listing = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--deduplicate"]
+    if paths is not None:
+        listing += ["--", *map(os.fsdecode, paths)]
     listed = await run(work.git, work.target, listing, timeout=TIMEOUT)
     return await _write_tree(work, [*extra, *_names(listed)], listed.stderr)
 
@@ -307,3 +338,9 @@ def _read(path: str) -> str:
 
 def _names(output: Output) -> list[bytes]:
     return output.stdout.split(b"\0")[:-1]
+
+
+async def directories(git: Git, shadow: Shadow, tree: str) -> list[bytes]:
+    """Return the directories in a tree; none of them is ignored."""
+    listed = await run(git, shadow.target(), ["ls-tree", "-r", "-d", "-z", "--name-only", tree], timeout=TIMEOUT)
+    return _names(listed)

@@ -25,6 +25,7 @@ from orch_server.protocol.registry import Dispatcher
 from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
 from orch_server.services import recovery, turns
+from orch_server.services.collisions import Collisions
 from orch_server.services.context import Context, Environment
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
@@ -104,6 +105,7 @@ class Hub:
             started_at=now(),
             leave=self.leave,
         )
+        self._context.collisions = Collisions(self._context)
         logs = SessionLogs(self._context)
         self._context.spawn(logs.run())
         self._dispatcher = Dispatcher(self._context)
@@ -111,6 +113,7 @@ class Hub:
         await recovery.recover(self._context, max(0.0, time.time() - last_seen))
         crashpoint("hub.recovered")
         self._context.spawn(turns.keep_all(self._context))
+        self._context.collisions.begin()
 
     def leave(self, reason: str = "asked") -> None:
         """Begin to end. Agents run on."""
@@ -254,6 +257,7 @@ class Hub:
         crashpoint("hub.left")
         for connection in list(self._connections.values()):
             connection.close()
+        context.collisions.close()
         for task in list(context.tasks):
             task.cancel()
         try:

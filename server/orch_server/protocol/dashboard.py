@@ -41,6 +41,6 @@ async def get(call: Call, params: Empty) -> Dashboard:
         active=sessions(State.CREATED, State.RUNNING),
         waiting=sessions(State.WAITING_FOR_USER),
         failures=sessions(State.FAILED),
-        collisions=[],
+        collisions=store.collisions(),
         recent_events=[Event.model_validate_json(event.json) for event in recent],
     )

@@ -4,6 +4,7 @@ from orch_server.protocol import (
     agent,
     artifact,
     cleanup,
+    collision,
     command,
     dashboard,
     event,
@@ -15,6 +16,6 @@ from orch_server.protocol import (
 )
 from orch_server.protocol.registry import METHODS
 
-NOUNS = (hub, project, agent, command, session, cleanup, home, artifact, event, search, dashboard)
+NOUNS = (hub, project, agent, command, session, cleanup, home, collision, artifact, event, search, dashboard)
 
 __all__ = ["METHODS", "NOUNS"]

@@ -5,17 +5,13 @@ is the caller's business. Each file is announced once when its watch begins, so 
 """
 
 import asyncio
-import ctypes
 import os
-import struct
-import sys
 from collections.abc import Callable
+
+from orch_server.runtime.inotify import IN_MODIFY, Inotify
 
 SLOW_POLL_SECONDS = 1.0  # a net under inotify, and how a file that does not exist yet is found
 QUICK_POLL_SECONDS = 0.05  # where there is no inotify
-
-IN_MODIFY = 0x2
-EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that follows
 
 
 class Follower:
@@ -25,7 +21,7 @@ class Follower:
         self._loop = loop
         self._files: dict[str, _File] = {}
         self._by_watch: dict[int, _File] = {}
-        self._inotify = _Inotify.open()
+        self._inotify = Inotify.open()
         if self._inotify:
             loop.add_reader(self._inotify.descriptor, self._on_events)
         self._timer: asyncio.TimerHandle | None = None
@@ -59,14 +55,14 @@ class Follower:
 
     def _begin(self, file: "_File") -> None:
         if self._inotify and file.watch is None:
-            file.watch = self._inotify.add(file.path)
+            file.watch = self._inotify.add(file.path, IN_MODIFY)
             if file.watch is not None:
                 self._by_watch[file.watch] = file
         file.size = _size(file.path)
 
     def _on_events(self) -> None:
         assert self._inotify is not None
-        for watch, mask in self._inotify.read():
+        for watch, mask, _ in self._inotify.read():
             file = self._by_watch.get(watch)
             if file is None:
                 continue
@@ -116,47 +112,6 @@ class _File:
         self.announced = False
         self.size: int | None = None
         self.watch: int | None = None
-
-
-class _Inotify:
-    """The kernel's notifications of Linux, one descriptor for all files."""
-
-    def __init__(self, library: ctypes.CDLL, descriptor: int) -> None:
-        self._library = library
-        self.descriptor = descriptor
-
-    @classmethod
-    def open(cls) -> "_Inotify | None":
-        """Return None where there is none, or no more of them."""
-        if sys.platform != "linux":
-            return None
-        library = ctypes.CDLL(None, use_errno=True)
-        descriptor = library.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(library, descriptor) if descriptor >= 0 else None
-
-    def add(self, path: str) -> int | None:
-        watch: int = self._library.inotify_add_watch(self.descriptor, os.fsencode(path), IN_MODIFY)
-        return watch if watch >= 0 else None
-
-    def remove(self, watch: int) -> None:
-        self._library.inotify_rm_watch(self.descriptor, watch)
-
-    def read(self) -> list[tuple[int, int]]:
-        """Return the watch and the mask of every event that is there."""
-        try:
-            data = os.read(self.descriptor, 1 << 16)
-        except BlockingIOError:
-            return []
-        events = []
-        position = 0
-        while position < len(data):
-            watch, mask, _, length = EVENT.unpack_from(data, position)
-            events.append((watch, mask))
-            position += EVENT.size + length
-        return events
-
-    def close(self) -> None:
-        os.close(self.descriptor)
 
 
 def _size(path: str) -> int | None:

@@ -20,6 +20,7 @@ from orch_server.settings.places import Places
 from orch_server.store.store import Store
 
 if TYPE_CHECKING:
+    from orch_server.services.collisions import Collisions
     from orch_server.services.live import LiveRun
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Context:
     started_at: str
     leave: Callable[[], None]
     """Ask the hub to end; agents run on."""
+    collisions: "Collisions" = field(init=False)
+    """What would not merge. Made with the context, for it works with it."""
     live: "dict[str, LiveRun]" = field(default_factory=dict)
     """The runs of which this hub takes in the output, by session id."""
     bring_ups: "dict[str, BringUp]" = field(default_factory=dict)

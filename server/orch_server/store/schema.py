@@ -16,7 +16,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.settings.crashpoint import crashpoint
 
 MIGRATIONS = os.path.join(os.path.dirname(__file__), "migrations")
-HEAD = "0001"
+HEAD = "0002"
 """The revision that this version of the program works with; a test holds it against the migrations."""
 
 

@@ -20,9 +20,11 @@ from sqlalchemy import Connection, Integer, Select, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
 from orch_server.domain.artifact import Artifact
+from orch_server.domain.collision import Collision
 from orch_server.domain.command import Command
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
+from orch_server.domain.lease import Lease
 from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, State
 from orch_server.settings.crashpoint import crashpoint
@@ -173,6 +175,21 @@ class Store:
         if after is not None:
             statement = statement.where(tables.projects.c.slug > after)
         return self._projects(statement)
+
+    def collisions(self, *, project_id: str | None = None) -> list[Collision]:
+        """Return the collisions there are, the oldest first."""
+        statement = select(tables.collisions.c.data)
+        if project_id is not None:
+            statement = statement.where(tables.collisions.c.project_id == project_id)
+        found = [Collision.model_validate_json(data) for data in self._reader.execute(statement).scalars()]
+        return sorted(found, key=lambda one: (one.detected_at, one.id))
+
+    def leases(self, project_id: str) -> list[Lease]:
+        """Return the leases in a project, in the order in which they were taken."""
+        columns = tables.leases.c
+        statement = select(tables.leases).where(columns.project_id == project_id)
+        rows = self._reader.execute(statement.order_by(columns.created_at, columns.id)).mappings()
+        return [Lease.model_validate(dict(row)) for row in rows]
 
     def live_runs(self) -> list[RunRow]:
         """Return the runs that are not known to have ended."""

@@ -177,6 +177,28 @@ artifacts = Table(
     Index(None, "project_id", "number"),
 )
 
+# What would not merge now; each as it travels.
+collisions = Table(
+    "collisions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", String, ForeignKey("projects.id"), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index(None, "project_id"),
+)
+
+# Paths that a session, or the user (then session_id is null), wants for itself.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project_id", String, ForeignKey("projects.id"), nullable=False),
+    Column("session_id", String, ForeignKey("sessions.id")),
+    Column("path", String, nullable=False),
+    Column("created_at", String, nullable=False),
+    Index(None, "project_id"),
+)
+
 request_keys = Table(
     "request_keys",
     metadata,

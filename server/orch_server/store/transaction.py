@@ -12,9 +12,11 @@ import orjson
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from orch_server.domain.artifact import Artifact
+from orch_server.domain.collision import Collision
 from orch_server.domain.command import Command
 from orch_server.domain.errors import not_found
 from orch_server.domain.events import EventData, SessionStateChanged, SessionUpdated
+from orch_server.domain.lease import Lease
 from orch_server.domain.project import Project
 from orch_server.domain.redact import OF_AGENTS, redacted
 from orch_server.domain.session import Reason, Session, State, Usage, check_transition
@@ -164,7 +166,7 @@ class Transaction:
         self.connection.execute(delete(tables.outbox).where(tables.outbox.c.run_id.in_(runs)))
         for table in (tables.runs, tables.artifacts, tables.intents):
             self.connection.execute(delete(table).where(table.c.session_id.in_(sessions)))
-        for table in (tables.sessions, tables.commands):
+        for table in (tables.collisions, tables.leases, tables.sessions, tables.commands):
             self.connection.execute(delete(table).where(table.c.project_id == project_id))
         self.connection.execute(delete(tables.projects).where(tables.projects.c.id == project_id))
 
@@ -297,6 +299,7 @@ class Transaction:
         run("UPDATE commands SET prompt = '', text = NULL, scope_path = NULL WHERE session_id = ?", (session.id,))
         run("UPDATE runs SET adapter_state = '{}' WHERE session_id = ?", (session.id,))
         run("DELETE FROM artifacts WHERE session_id = ?", (session.id,))
+        run("DELETE FROM leases WHERE session_id = ?", (session.id,))
         run("DELETE FROM search WHERE session_id = ?", (session.id,))
         # A kept reply holds the session as it was. A request that is repeated after this is told how it is now;
         # a delete, whose reply is no session, is simply answered anew.
@@ -309,6 +312,34 @@ class Transaction:
             "UPDATE request_keys SET reply = NULL, session_id = ? WHERE session_id = ? OR instr(reply, ?) > 0",
             (session.id, *mine),
         )
+
+    # -- collisions and leases ----------------------------------------------------------------------------------
+
+    def save_collision(self, collision: Collision) -> None:
+        """Keep a collision as it is now."""
+        self.connection.exec_driver_sql(
+            "INSERT INTO collisions (id, project_id, data) VALUES (?, ?, ?)"
+            " ON CONFLICT (id) DO UPDATE SET data = excluded.data",
+            (collision.id, collision.project_id, collision.json_bytes()),
+        )
+
+    def drop_collision(self, collision_id: str) -> None:
+        """Forget a collision that is none any more."""
+        self.connection.execute(delete(tables.collisions).where(tables.collisions.c.id == collision_id))
+
+    def add_lease(self, lease: Lease) -> None:
+        """Insert a lease."""
+        self.connection.execute(insert(tables.leases), lease.model_dump(mode="json"))
+
+    def leases(self, project_id: str) -> list[Lease]:
+        """Return the leases in a project, in the order in which they were taken."""
+        statement = select(tables.leases).where(tables.leases.c.project_id == project_id)
+        rows = self.connection.execute(statement.order_by(tables.leases.c.created_at, tables.leases.c.id)).mappings()
+        return [Lease.model_validate(dict(row)) for row in rows]
+
+    def drop_lease(self, lease_id: str) -> None:
+        """Forget a lease."""
+        self.connection.execute(delete(tables.leases).where(tables.leases.c.id == lease_id))
 
     # -- intents, keys, facts -----------------------------------------------------------------------------------
 

@@ -81,6 +81,7 @@ def run(arguments: Sequence[str]) -> int:
     from orch_server.endpoints.cli import (  # noqa: F401 - verbs register
         agents,
         cleanup,
+        collisions,
         commands,
         dashboard,
         demo,

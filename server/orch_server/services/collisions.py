@@ -1,0 +1,370 @@
+"""Collisions seen before they happen: which sessions of a project would not merge with one another, with the branch
+they began on, or with what lies in the user's checkout.
+
+One loop a project looks at what changed, has git merge the pairs that have a changed side, and tells what is new. It
+rests while nothing changes, and never works for more than a third of the time.
+"""
+
+import asyncio
+import base64
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+
+from orch_server.domain.collision import Collision, CollisionAgainst, CollisionFile
+from orch_server.domain.errors import OrchError
+from orch_server.domain.events import CollisionCleared, CollisionDetected
+from orch_server.domain.ids import random_id
+from orch_server.domain.session import ENDED, LIVE, State
+from orch_server.git import merge
+from orch_server.git.command import visible
+from orch_server.git.merge import Known, Prediction
+from orch_server.git.objects import tree_of
+from orch_server.git.worktree import Worktree
+from orch_server.runtime.watch import Watcher
+from orch_server.services.context import Context
+from orch_server.services.feed import Subscription
+from orch_server.services.sides import CHECKOUT, Sides
+from orch_server.services.worktrees import worktree_of
+from orch_server.store.records import SessionRecord, StoredEvent
+from orch_server.store.transaction import Transaction
+
+log = logging.getLogger(__name__)
+
+MOST_SESSIONS = 50
+"""The newest sessions of a project that are looked at: pairs grow with the square of their number."""
+_DEBOUNCE_SECONDS = 0.12
+_REST = 2
+"""How many times as long as it worked a project's loop rests."""
+_LONGEST_REST = 20.0
+_RETRY_SECONDS = 5.0
+_STATES = [State.CREATED, *LIVE, *ENDED]
+_TOUCHING = (
+    "worktree.created",
+    "worktree.restored",
+    "worktree.removed",
+    "session.archived",
+    "session.unarchived",
+    "session.deleted",
+    "session.restored",
+    "session.purged",
+    "project.updated",
+    "project.removed",
+    "turn.completed",
+    "turn.failed",
+)
+BASE = "base"
+KEYS = {CollisionAgainst.BASE: BASE, CollisionAgainst.CHECKOUT: CHECKOUT}
+Ends = tuple[str, str]
+"""The keys of two sides: of a session, and of another, CHECKOUT or BASE."""
+
+
+class Collisions:
+    """The collisions of all projects. Lives on the event loop."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._watcher = Watcher(asyncio.get_running_loop())
+        self._subscription = Subscription(random_id(8), self, types=_TOUCHING)
+        self._projects: dict[str, ProjectCollisions] = {}
+        self.changed: set[Callable[[str], None]] = set()
+        """Called with a project's id after each look: sides, and perhaps collisions, are others now."""
+
+    def begin(self) -> None:
+        """Look after every project from now on."""
+        self._context.feed.subscribe(self._subscription, self._context.store, None)
+        for project in self._context.store.projects(limit=1_000):
+            self.project(project.id).touch()
+
+    def project(self, project_id: str) -> "ProjectCollisions":
+        """Return what is known of a project."""
+        if project_id not in self._projects:
+            self._projects[project_id] = ProjectCollisions(self._context, self._watcher, project_id, self._tell)
+        return self._projects[project_id]
+
+    def send_event(self, subscription: str, event: StoredEvent) -> None:
+        """Take an event that says there are other sides, or that one is to be looked at."""
+        del subscription
+        if event.project_id is not None:
+            self.project(event.project_id).touch(event.session_id)
+
+    def send_lost(self, subscription: str, resume_after: int) -> None:
+        """Never happens: nothing is buffered here."""
+
+    def buffered(self) -> int:
+        """Return 0."""
+        return 0
+
+    async def drained(self) -> None:
+        """Return at once."""
+
+    def close(self) -> None:
+        """Look after nothing any more."""
+        self._context.feed.unsubscribe(self._subscription)
+        for project in self._projects.values():
+            project.close()
+        self._projects.clear()
+        self._watcher.close()
+
+    def _tell(self, project_id: str) -> None:
+        for changed in tuple(self.changed):
+            changed(project_id)
+
+
+@dataclass(slots=True)
+class _Verdicts:
+    """What was predicted, and of which two commits."""
+
+    commits: dict[Ends, tuple[str, str]] = field(default_factory=dict)
+    predictions: dict[Ends, Prediction] = field(default_factory=dict)
+
+    def drop(self, ends: Iterable[Ends]) -> None:
+        for each in list(ends):
+            self.commits.pop(each, None)
+            self.predictions.pop(each, None)
+
+
+class ProjectCollisions:
+    """The loop of one project, and what it found."""
+
+    def __init__(self, context: Context, watcher: Watcher, project_id: str, changed: Callable[[str], None]) -> None:
+        self.project_id = project_id
+        self.known = Known()
+        self.sides = Sides(context, watcher, project_id, self._wake)
+        self._context = context
+        self._tell = changed
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._working = False
+        self._looked = asyncio.Event()
+        self._open = False
+        self._verdicts = _Verdicts()
+        self._home: frozenset[str] = frozenset()
+
+    def touch(self, key: str | None = None) -> None:
+        """Have the sides looked at soon; the side named wholly."""
+        if key is not None:
+            self.sides.touch(key)
+        self._wake()
+
+    def close(self) -> None:
+        """End the loop."""
+        if self._task is not None:
+            self._task.cancel()
+        self.sides.close()
+
+    def sessions(self) -> list[SessionRecord]:
+        """Return the sessions that count: with a worktree, and neither archived nor deleted; oldest first."""
+        found, _ = self._context.store.sessions(project_id=self.project_id, states=_STATES, limit=MOST_SESSIONS)
+        return [session for session in reversed(found) if session.worktree is not None]
+
+    def brings(self, session_id: str) -> bool:
+        """Whether a session did something that the base branch and the checkout do not have."""
+        return session_id in self.sides.sides and session_id not in self._home
+
+    def collide(self, one: str, other: str) -> bool:
+        """Whether two sides would not merge, by what was last predicted."""
+        prediction = self._verdicts.predictions.get((one, other)) or self._verdicts.predictions.get((other, one))
+        return prediction is not None and bool(prediction.clashes)
+
+    async def settled(self) -> None:
+        """Return once what changed so far is looked at."""
+        while self._task is not None and not self._task.done() and (self._wanted.is_set() or self._working):
+            self._looked.clear()
+            await asyncio.wait(
+                [self._task, asyncio.ensure_future(self._looked.wait())], return_when=asyncio.FIRST_COMPLETED
+            )
+
+    async def work_of(self, key: str, beside: str) -> tuple[str | None, str | None]:
+        """Return from which commit to which a side has come since it was the same as another."""
+        commits = {each: side.commit for each, side in self.sides.sides.items()} | {BASE: self.sides.base or ""}
+        own, other = commits.get(key), commits.get(beside)
+        if not own or not other or self.sides.shadow is None:
+            return None, None
+        return await merge.merge_base(self._context.git, self.sides.shadow, own, other), own
+
+    def _wake(self) -> None:
+        self._wanted.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(_log_failure)
+
+    async def _run(self) -> None:
+        """Look whenever something changed, with rests in between; end when there is nothing to look after."""
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(_DEBOUNCE_SECONDS)
+            self._wanted.clear()
+            self._working = True
+            begun = time.monotonic()
+            try:
+                if not await self._step():
+                    self.sides.close()
+                    self._open = False
+                    return
+            except (OrchError, OSError) as error:
+                log.warning("The collisions of project %s are seen later: %s", self.project_id, error)
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._wanted.set()
+            finally:
+                self._working = False
+                self._looked.set()
+            await asyncio.sleep(min(_LONGEST_REST, _REST * (time.monotonic() - begun) - _DEBOUNCE_SECONDS))
+
+    async def _step(self) -> bool:
+        """Look, predict, tell. False where the project has nothing to look after."""
+        project = self._context.store.project(self.project_id)
+        worktrees: dict[str, Worktree] = {}
+        for session in self.sessions() if project is not None else []:
+            worktree = worktree_of(session)
+            assert worktree is not None
+            worktrees[session.id] = worktree
+        if project is None or not worktrees:
+            await self._settle([])
+            self._tell(self.project_id)
+            return False
+        if not self._open:
+            await self.sides.open(project)
+            self._verdicts, self._open = _Verdicts(), True
+        self.sides.keep_to(worktrees)
+        await self.sides.look()
+        await self._predict(list(worktrees))
+        await self._settle(self._collisions(list(worktrees)))
+        self.known.trim()
+        self._tell(self.project_id)
+        await self.sides.trim(project)
+        return True
+
+    # -- the merges ---------------------------------------------------------------------------------------------
+
+    async def _predict(self, sessions: Sequence[str]) -> None:
+        """Merge the pairs of which a side changed."""
+        commits = {key: side.commit for key, side in self.sides.sides.items() if side.commit}
+        if self.sides.base is not None:
+            commits[BASE] = self.sides.base
+        sessions = [key for key in sessions if key in commits]
+        outside = [key for key in (BASE, CHECKOUT) if key in commits]
+        pairs = [(key, other) for key in sessions for other in outside]
+        await self._merge(pairs, commits)
+        # What came home collides no more; whatever it collided with collides with home now.
+        trees = {BASE: await self._tree_of_base(), CHECKOUT: self._tree_of_checkout()}
+        self._home = frozenset(
+            key for key in sessions for other in outside if self._verdicts.predictions[key, other].tree == trees[other]
+        )
+        among = [pair for pair in combinations(sessions, 2) if not self._home & set(pair)]
+        await self._merge(among, commits)
+        self._verdicts.drop(self._verdicts.commits.keys() - {*pairs, *among})
+
+    async def _merge(self, pairs: Sequence[Ends], commits: dict[str, str]) -> None:
+        wanted = [(ends, (commits[ends[0]], commits[ends[1]])) for ends in pairs]
+        wanted = [(ends, pair) for ends, pair in wanted if self._verdicts.commits.get(ends) != pair]
+        assert self.sides.shadow is not None
+        assert self.sides.repository is not None
+        found = await merge.predict(
+            self._context.git,
+            self.sides.shadow,
+            [pair for _, pair in wanted],
+            work_tree=self.sides.repository.path,
+            known=self.known,
+        )
+        for (ends, pair), prediction in zip(wanted, found, strict=True):
+            self._verdicts.commits[ends], self._verdicts.predictions[ends] = pair, prediction
+
+    async def _tree_of_base(self) -> str:
+        if self.sides.base is None:
+            return ""
+        assert self.sides.shadow is not None
+        return await tree_of(self._context.git, self.sides.shadow, self.sides.base)
+
+    def _tree_of_checkout(self) -> str:
+        side = self.sides.sides.get(CHECKOUT)
+        return side.whole if side is not None else ""
+
+    # -- what is told -------------------------------------------------------------------------------------------
+
+    def _collisions(self, sessions: Sequence[str]) -> list[Collision]:
+        order = {key: number for number, key in enumerate(sessions)}
+        found = [
+            self._collision(ends, prediction)
+            for ends, prediction in self._verdicts.predictions.items()
+            if prediction.clashes
+        ]
+        return sorted(found, key=lambda one: (order[one.sessions[0]], one.against, order.get(one.sessions[1] or "", 0)))
+
+    def _collision(self, ends: Ends, prediction: Prediction) -> Collision:
+        against = next((against for against, key in KEYS.items() if key == ends[1]), CollisionAgainst.SESSION)
+        return Collision(
+            id=_id_of(self.project_id, ends),
+            project_id=self.project_id,
+            against=against,
+            sessions=(ends[0], ends[1] if against is CollisionAgainst.SESSION else None),
+            files=[
+                CollisionFile(
+                    path=visible(clash.path),
+                    kind=clash.kind,
+                    hunks=list(clash.hunks),
+                    side_paths=(_named(clash.paths[0]), _named(clash.paths[1])),
+                )
+                for clash in prediction.clashes
+            ],
+            detected_at="",
+        )
+
+    async def _settle(self, present: Sequence[Collision]) -> None:
+        """Make what is known in the store what is so now, and tell the difference."""
+        before = {each.id: each for each in self._context.store.collisions(project_id=self.project_id)}
+        same = {each.id for each in present if each.id in before and _alike(each, before[each.id])}
+        if len(same) == len(present) == len(before):
+            return
+
+        def work(transaction: Transaction) -> None:
+            touched: set[str] = set()
+            for collision in present:
+                if collision.id not in same:
+                    known = before.get(collision.id)
+                    at = known.detected_at if known is not None else transaction.now
+                    told = collision.model_copy(update={"detected_at": at})
+                    transaction.save_collision(told)
+                    transaction.emit(CollisionDetected(collision=told), project_id=self.project_id)
+                    touched |= set(_sessions(told))
+            for gone in before.keys() - {each.id for each in present}:
+                transaction.drop_collision(gone)
+                transaction.emit(CollisionCleared(collision=before[gone]), project_id=self.project_id)
+                touched |= set(_sessions(before[gone]))
+            for session_id in touched:
+                count = sum(session_id in each.sessions for each in present)
+                if transaction.session(session_id).collisions != count:
+                    transaction.session(session_id).collisions = count
+
+        await self._context.store.write(work)
+
+
+def list_(context: Context, *, project_id: str | None = None, session_id: str | None = None) -> list[Collision]:
+    """Return the collisions there are now, of a project or a session."""
+    found = context.store.collisions(project_id=project_id)
+    return [each for each in found if session_id is None or session_id in each.sessions]
+
+
+def _log_failure(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("Collisions are not looked for any more in a project", exc_info=error)
+
+
+def _named(path: bytes | None) -> str | None:
+    return None if path is None else visible(path)
+
+
+def _sessions(collision: Collision) -> list[str]:
+    return [session_id for session_id in collision.sessions if session_id is not None]
+
+
+def _alike(one: Collision, other: Collision) -> bool:
+    return one.files == other.files and one.sessions == other.sessions
+
+
+def _id_of(project_id: str, ends: Ends) -> str:
+    digest = hashlib.blake2b("\0".join((project_id, *ends)).encode(), digest_size=10).digest()
+    return base64.b32encode(digest).decode("ascii").lower()[:12]
