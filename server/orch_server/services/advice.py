@@ -1,5 +1,7 @@
 """What to do about collisions: the order in which to bring sessions home, and telling one side of the other."""
 
+import os
+
 from orch_server.domain.collision import Collision, CollisionAgainst
 from orch_server.domain.errors import invalid_params, not_found
 from orch_server.domain.session import ENDED
@@ -44,6 +46,44 @@ async def tell(context: Context, caller: Caller, collision_id: str, reference: s
             hint=f"It is between {' and '.join(each or collision.against.value for each in collision.sessions)}.",
         )
     return await sessions.follow_up(context, caller, session_id, await _words(context, collision, session_id))
+
+
+async def compare(context: Context, session: SessionRecord) -> str:
+    """Return how the other sides differ from a session in the files that would not merge, as patches."""
+    parts = []
+    for collision in collisions.list_(context, session_id=session.id):
+        here = collision.sessions.index(session.id)
+        key = collision.sessions[1 - here] or collisions.KEYS[collision.against]
+        project = context.collisions.project(collision.project_id)
+        mine, theirs = project.commit_of(session.id), project.commit_of(key)
+        if mine is None or theirs is None or project.sides.shadow is None:
+            continue
+        named = {path for file in collision.files for path in (*file.side_paths, file.path) if path is not None}
+        found = await diff_trees(context.git, project.sides.shadow, mine, theirs, paths=sorted(named))
+        parts.append(f"# From session {session.id} (-) to {_name(context, key)} (+)\n")
+        parts += [file.patch or f"# {file.path}: too large to show\n" for file in found.files]
+    return "\n".join(parts) or "# Nothing collides with this session.\n"
+
+
+def places(context: Context, collision: Collision) -> list[dict[str, str | None]]:
+    """Return where both sides of each file lie on the disk; None where a side does not have it, or no files."""
+    project = context.store.project(collision.project_id)
+    checkout = project.path if project is not None and collision.against is CollisionAgainst.CHECKOUT else None
+    records = [context.store.session(each) if each is not None else None for each in collision.sessions]
+    left, right = [record.worktree_path if record is not None else checkout for record in records]
+    return [
+        {"path": file.path, "left": _joined(left, file.side_paths[0]), "right": _joined(right, file.side_paths[1])}
+        for file in collision.files
+    ]
+
+
+def _joined(root: str | None, path: str | None) -> str | None:
+    return None if root is None or path is None else os.path.join(root, path)
+
+
+def _name(context: Context, key: str) -> str:
+    record = context.store.session(key)
+    return f"session {key} ({record.agent})" if record is not None else f"the {key}"
 
 
 async def _words(context: Context, collision: Collision, session_id: str) -> str:

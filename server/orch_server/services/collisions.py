@@ -27,7 +27,7 @@ from orch_server.git.worktree import Worktree
 from orch_server.runtime.watch import Watcher
 from orch_server.services.context import Context
 from orch_server.services.feed import Subscription
-from orch_server.services.sides import CHECKOUT, Sides
+from orch_server.services.sides import CHECKOUT, Side, Sides
 from orch_server.services.worktrees import worktree_of
 from orch_server.store.records import SessionRecord, StoredEvent
 from orch_server.store.transaction import Transaction
@@ -41,6 +41,7 @@ _REST = 2
 """How many times as long as it worked a project's loop rests."""
 _LONGEST_REST = 20.0
 _RETRY_SECONDS = 5.0
+_MOST_COMMON = 10_000
 _STATES = [State.CREATED, *LIVE, *ENDED]
 _TOUCHING = (
     "worktree.created",
@@ -143,6 +144,7 @@ class ProjectCollisions:
         self._open = False
         self._verdicts = _Verdicts()
         self._home: frozenset[str] = frozenset()
+        self._common: dict[tuple[str, str], str | None] = {}
 
     def touch(self, key: str | None = None) -> None:
         """Have the sides looked at soon; the side named wholly."""
@@ -178,11 +180,24 @@ class ProjectCollisions:
                 [self._task, asyncio.ensure_future(self._looked.wait())], return_when=asyncio.FIRST_COMPLETED
             )
 
+    def commit_of(self, key: str) -> str | None:
+        """Return the commit that a side's files make, the tip of the branch for BASE; None where there is none."""
+        side = self.sides.sides.get(key)
+        return (self.sides.base if key == BASE else side.commit if side is not None else None) or None
+
+    async def common(self, one: Side, other: Side) -> str | None:
+        """Return the commit in which two sides last were the same."""
+        if one.head is None or other.head is None or self.sides.shadow is None:
+            return None
+        heads = (one.head, other.head)
+        if heads not in self._common:
+            self._common[heads] = await merge.merge_base(self._context.git, self.sides.shadow, *heads)
+        return self._common[heads]
+
     async def work_of(self, key: str, beside: str) -> tuple[str | None, str | None]:
         """Return from which commit to which a side has come since it was the same as another."""
-        commits = {each: side.commit for each, side in self.sides.sides.items()} | {BASE: self.sides.base or ""}
-        own, other = commits.get(key), commits.get(beside)
-        if not own or not other or self.sides.shadow is None:
+        own, other = self.commit_of(key), self.commit_of(beside)
+        if own is None or other is None or self.sides.shadow is None:
             return None, None
         return await merge.merge_base(self._context.git, self.sides.shadow, own, other), own
 
@@ -234,6 +249,8 @@ class ProjectCollisions:
         await self._predict(list(worktrees))
         await self._settle(self._collisions(list(worktrees)))
         self.known.trim()
+        if len(self._common) > _MOST_COMMON:
+            self._common.clear()
         self._tell(self.project_id)
         await self.sides.trim(project)
         return True

@@ -6,6 +6,7 @@
 | `/sessions/<id>/session.md` | one session: what it was asked, how far it is, what it asks, where to go from there |
 | `/sessions/<id>/transcript.md` | its conversation |
 | `/sessions/<id>/changes.patch` | what it changed, uncommitted work included |
+| `/sessions/<id>/collisions.patch` | how the other sides differ in what would not merge |
 | `/sessions/<id>/stderr.log` | the end of what its agent wrote to standard error |
 | `/sessions/<id>/base/<path>` | a file as it was where the session began |
 """
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable
 
 from orch_server.domain.errors import OrchError, not_found
 from orch_server.domain.session import State
-from orch_server.services import changes, logs, sessions, transcript
+from orch_server.services import advice, changes, logs, sessions, transcript
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
 from orch_server.store.records import SessionRecord
@@ -134,6 +135,7 @@ _PAGES: dict[str, Page] = {
     "session.md": _session,
     "transcript.md": _transcript,
     "changes.patch": _patch,
+    "collisions.patch": advice.compare,
     "stderr.log": _log,
 }
 

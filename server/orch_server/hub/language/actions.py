@@ -2,18 +2,17 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
 from orch_server.agents.adapter import Adapter
 from orch_server.domain.errors import OrchError
-from orch_server.domain.readable import harmless
 from orch_server.domain.session import LIVE, State
-from orch_server.hub.language.capabilities import ASK
+from orch_server.hub.language.collisions import actions_at
 from orch_server.hub.language.documents import path_of
 from orch_server.hub.language.registry import answers
-from orch_server.hub.language.wording import shortened, state_of
+from orch_server.hub.language.wording import SOURCE, offer, shortened, state_of
 from orch_server.services import whereabouts
 from orch_server.services.launching import find_program
 from orch_server.services.touches import SessionTouch
@@ -22,9 +21,6 @@ from orch_server.store.records import SessionRecord
 
 if TYPE_CHECKING:
     from orch_server.hub.language.editor import Editor
-
-SOURCE = "orch"
-"""The source of our own diagnostics, which no agent is asked to fix."""
 
 _MOST_AGENTS = 3
 _MOST_SESSIONS = 4
@@ -60,6 +56,7 @@ def _within(kind: str, wanted: str) -> bool:
 def _all(editor: "Editor", params: types.CodeActionParams, place: Place) -> Iterator[types.CodeAction]:
     problems = [item for item in params.context.diagnostics if item.source != SOURCE]
     here = editor.sessions_at(params.text_document.uri)
+    yield from actions_at(editor, params)
     about = _About(editor, params.text_document.uri, params.range, place, problems)
     if place.session_id is None:
         agents = _agents(editor, place)
@@ -79,11 +76,11 @@ def _all(editor: "Editor", params: types.CodeActionParams, place: Place) -> Iter
 def _of_session(editor: "Editor", uri: str, touch: SessionTouch) -> Iterator[types.CodeAction]:
     session = touch.session
     who = f"{session.agent} ({session.id})"
-    yield _action(f"Show what {who} changed", "orch.diff", {"session": session.id, "paths": [touch.touch.path]})
+    yield offer(f"Show what {who} changed", "orch.diff", {"session": session.id, "paths": [touch.touch.path]})
     if not touch.in_worktree:
-        yield _action(f"Open the file as {who} has it", "orch.open", {"session": session.id, "path": touch.touch.path})
+        yield offer(f"Open the file as {who} has it", "orch.open", {"session": session.id, "path": touch.touch.path})
         if editor.capabilities.applies_edits and editor.documents.get(uri) is not None:
-            yield _action(f"Take what {who} changed into this buffer", "orch.take", {"session": session.id, "uri": uri})
+            yield offer(f"Take what {who} changed into this buffer", "orch.take", {"session": session.id, "uri": uri})
 
 
 class _About:
@@ -112,7 +109,7 @@ class _About:
             "title": shortened(f"Fix: {self._problems[0].message}", 100),
             "fromDirty": True,  # what is wrong may be in what is not committed
         }
-        action = _action(f"Ask {agent} to fix {what} in a new session", "orch.send", given)
+        action = offer(f"Ask {agent} to fix {what} in a new session", "orch.send", given)
         action.kind, action.diagnostics = types.CodeActionKind.QuickFix, self._problems
         return action
 
@@ -128,14 +125,14 @@ class _About:
         }
         if not os.path.exists(os.path.join(self._place.project.path, self._place.path)):
             del given["scopePath"]  # a file that was never saved
-        return _action(f"{verb} this ({agent})", "orch.send", given)
+        return offer(f"{verb} this ({agent})", "orch.send", given)
 
     def send(self, session: SessionRecord) -> types.CodeAction:
         """Give it to a session that there is."""
         words = "Fix this" if self._problems else "Look at this"
         title = shortened(session.title, _TITLE_CHARACTERS)
         text = f"{words}: {self._where()}.\n\n{self._told()}"
-        action = _action(
+        action = offer(
             f"Send this to {session.agent}: {title} ({state_of(session)})",
             "orch.followUp",
             {"session": session.id, "text": text},
@@ -172,11 +169,6 @@ def _problem(item: types.Diagnostic) -> str:
     code = f" {item.code}" if item.code is not None else ""
     source = f" ({item.source}{code})" if item.source else code
     return f"- line {item.range.start.line + 1}, {severity}{source}: {item.message}"
-
-
-def _action(title: str, command: str, argument: dict[str, Any]) -> types.CodeAction:
-    title = harmless(title)
-    return types.CodeAction(title=title, kind=ASK, command=types.Command(title, command, arguments=[argument]))
 
 
 def _agents(editor: "Editor", place: Place) -> list[str]:

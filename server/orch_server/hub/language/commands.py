@@ -17,7 +17,7 @@ from orch_server.hub.language.documents import path_of
 from orch_server.hub.language.registry import answers
 from orch_server.hub.language.showing import show_file, show_page
 from orch_server.hub.language.takes import take
-from orch_server.services import sessions, whereabouts
+from orch_server.services import advice, sessions, whereabouts
 from orch_server.services.pages import page_of
 from orch_server.store.records import SessionRecord
 
@@ -128,6 +128,14 @@ async def _diff(editor: "Editor", given: Params) -> Any:
     return found
 
 
+async def _compare(editor: "Editor", given: Params) -> Any:
+    """Return where both sides of a collision are, and show how they differ."""
+    collision = advice.find(editor.context, str(given.get("collision", "")))
+    session = sessions.find(editor.context, collision.sessions[0])
+    sides = advice.places(editor.context, collision)
+    return {**await _show_page(editor, session, "collisions.patch", given), "collision": collision.id, "files": sides}
+
+
 async def _transcript(editor: "Editor", given: Params) -> Any:
     return await _show_page(editor, _session(editor, given), "transcript.md", given)
 
@@ -214,6 +222,10 @@ COMMANDS: dict[str, Command] = {
     "orch.show": Command("Show a session", _BY_ID, act=_show),
     "orch.open": Command("Open a file of a session's worktree", ("session", "path", "line"), act=_open),
     "orch.diff": Command("Show what a session changed", ("session", "against"), act=_diff),
+    "orch.collisions": Command("List what would not merge", ("project",), "orch/collision/list", _in_this_project),
+    "orch.compare": Command("Compare both sides of a collision", ("collision",), act=_compare),
+    "orch.tell": Command("Tell a session what the other side changed", ("collision", "session"), "orch/collision/tell"),
+    "orch.planMerge": Command("Plan what to bring home first", ("project",), "orch/collision/plan", _in_this_project),
     "orch.transcript": Command("Show a session's conversation", _BY_ID, act=_transcript),
     "orch.artifacts": Command("List the files that sessions left", _BY_ID, "orch/artifact/list"),
     "orch.artifact": Command("Show a file that a session left", ("artifact",), act=_artifact),

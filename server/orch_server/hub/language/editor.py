@@ -22,6 +22,7 @@ from orch_server.hub.language.registry import Watcher
 from orch_server.services import whereabouts
 from orch_server.services.context import Caller, Context
 from orch_server.services.feed import LocalListener, Subscription
+from orch_server.services.marks import Mark
 from orch_server.services.touches import SessionTouch
 from orch_server.store.records import StoredEvent
 
@@ -64,6 +65,8 @@ class Editor:
         """The agents that are installed for this client, once somebody looked."""
         self.shown_pages: dict[str, str] = {}
         """The pages that the client was shown, with the uri of each."""
+        self.marks: dict[str, list[Mark]] = {}
+        """Where in the open documents others are at work."""
         self._converter = converter
         self._watchers: list[Watcher] = []
         self._subscription: Subscription | None = None

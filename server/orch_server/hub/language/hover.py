@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from orch_server.domain.readable import harmless
+from orch_server.hub.language.collisions import words_at
 from orch_server.hub.language.registry import answers
 from orch_server.hub.language.wording import escaped, shortened, state_of
 from orch_server.services.touches import SessionTouch
@@ -19,13 +20,16 @@ _PROMPT_CHARACTERS = 300
 def hover(editor: "Editor", params: types.HoverParams) -> types.Hover | None:
     """Say which sessions changed the line under the cursor."""
     line = params.position.line + 1
-    found = [item for item in editor.sessions_at(params.text_document.uri) if item.covers(line)]
-    if not found:
+    markdown = editor.capabilities.reads_markdown
+    uri = params.text_document.uri
+    told = words_at(editor, uri, line, markdown=markdown)
+    put = _as_markdown if markdown else _as_text
+    told += [put(item) for item in editor.sessions_at(uri) if item.covers(line)]
+    if not told:
         return None
-    if editor.capabilities.reads_markdown:
-        text = "\n\n---\n\n".join(_as_markdown(item) for item in found)
-        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, text))
-    text = "\n\n".join(_as_text(item) for item in found)
+    if markdown:
+        return types.Hover(types.MarkupContent(types.MarkupKind.Markdown, "\n\n---\n\n".join(told)))
+    text = "\n\n".join(told)
     return types.Hover(types.MarkupContent(types.MarkupKind.PlainText, text))
 
 

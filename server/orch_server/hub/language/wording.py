@@ -1,12 +1,26 @@
 """How a session is put into words, in whatever an editor shows."""
 
 import re
+from typing import Any
+
+from lsprotocol import types
 
 from orch_server.domain.readable import harmless
 from orch_server.domain.session import State
+from orch_server.hub.language.capabilities import ASK
 from orch_server.store.records import SessionRecord
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&])")
+
+
+SOURCE = "orch"
+"""The source of our own diagnostics, which no agent is asked to fix."""
+
+
+def offer(title: str, command: str, argument: dict[str, Any]) -> types.CodeAction:
+    """Return the code action that carries out a command."""
+    title = harmless(title)
+    return types.CodeAction(title=title, kind=ASK, command=types.Command(title, command, arguments=[argument]))
 
 
 def escaped(text: str) -> str:
