@@ -1,5 +1,6 @@
 """What an agent's facts do to its session."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -96,6 +97,7 @@ class Book:
         self.now = "2026-01-02T03:04:05.678Z"
         self.events: list[str] = []
         self.lines: list[str] = []
+        self.held: set[str] = set()
         self._session = session
 
     def emit(self, data: EventData) -> None:
@@ -109,6 +111,10 @@ class Book:
 
     def post(self, line: Line) -> None:
         self.lines.append(line.text)
+
+    def contested(self, paths: Sequence[str]) -> str | None:
+        held = self.held & set(paths)
+        return f"{min(held)} is claimed by the user." if held else None
 
 
 class Scene:
@@ -188,6 +194,23 @@ def test_a_policy_answers_without_waiting() -> None:
     scene.hear(Asked(APPROVAL, Subject("execute")))
     assert scene.session.state == State.RUNNING
     assert scene.book.events == ["input.requested", "input.answered"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "held", "asks"),
+    [
+        (Policy.AUTO_EDIT, {"a.py"}, True),
+        (Policy.AUTO_EDIT, {"b.py"}, False),
+        (Policy.AUTO_ALL, {"a.py"}, False),
+    ],
+)
+def test_what_another_wants_for_itself_is_not_waved_through(policy: Policy, held: set[str], asks: bool) -> None:
+    scene = Scene(policy=policy)
+    scene.book.held = held
+    scene.hear(Asked(APPROVAL, Subject("edit", ("a.py",))))
+    assert (scene.session.state == State.WAITING_FOR_USER) == asks
+    if asks:
+        assert "a.py is claimed by the user." in scene.session.input_requests[0].detail
 
 
 def test_the_user_is_waited_for_as_long_as_anything_is_open() -> None:

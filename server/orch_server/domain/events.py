@@ -11,6 +11,7 @@ from pydantic import Field
 from orch_server.domain.artifact import Artifact
 from orch_server.domain.collision import Collision
 from orch_server.domain.command import Command
+from orch_server.domain.lease import Lease
 from orch_server.domain.project import Project
 from orch_server.domain.session import Changes, FollowUpMode, InputRequest, Reason, Session, State, Usage
 from orch_server.domain.wire import WireModel
@@ -445,6 +446,29 @@ class CollisionCleared(EventData):
 
     type = "collision.cleared"
     collision: Collision
+
+
+class LeaseClaimed(EventData):
+    """A session or the user wants a path for itself."""
+
+    type = "lease.claimed"
+    lease: Lease
+
+
+class LeaseContested(EventData):
+    """A session is about to change a path that another one holds; the holder's session is the event's."""
+
+    type = "lease.contested"
+    lease: Lease
+    by: str = Field(description="The session that names the path.")
+    path: str
+
+
+class LeaseReleased(EventData):
+    """A lease ended."""
+
+    type = "lease.released"
+    lease: Lease
 
 
 class HubStarted(EventData):

@@ -71,6 +71,14 @@ def told(event: dict[str, Any]) -> str:
             return f"{data['strategy']}  {_files(data['files'])}"
         case "checkout.undone":
             return _files(data["files"])
+        case "collision.detected" | "collision.cleared":
+            found = data["collision"]
+            sides = " and ".join(each or f"the {found['against']}" for each in found["sessions"])
+            return f"{sides}: {', '.join(file['path'] for file in found['files'])}"
+        case "lease.claimed" | "lease.released":
+            return f"{data['lease']['path']} by {data['lease']['sessionId'] or 'the user'}"
+        case "lease.contested":
+            return f"{data['path']} by {data['by']}, held by {data['lease']['sessionId'] or 'the user'}"
         case "command.submitted":
             return _short(data["command"]["prompt"])
         case _:

@@ -10,12 +10,13 @@ from orch_server.protocol import (
     event,
     home,
     hub,
+    lease,
     project,
     search,
     session,
 )
 from orch_server.protocol.registry import METHODS
 
-NOUNS = (hub, project, agent, command, session, cleanup, home, collision, artifact, event, search, dashboard)
+NOUNS = (hub, project, agent, command, session, cleanup, home, collision, lease, artifact, event, search, dashboard)
 
 __all__ = ["METHODS", "NOUNS"]

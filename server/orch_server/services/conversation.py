@@ -1,5 +1,6 @@
 """What an agent's facts do to its session. No I/O: the hub's pump and `orch replay` both stand on it."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from orch_server.agents.adapter import (
@@ -19,6 +20,7 @@ from orch_server.agents.adapter import (
     Withdrawn,
 )
 from orch_server.domain.events import (
+    AgentToolStarted,
     AgentUsage,
     EventData,
     FollowUpDelivered,
@@ -37,12 +39,15 @@ from orch_server.domain.session import (
     FollowUpStatus,
     InputRequest,
     InputRequestKind,
+    Policy,
     Reason,
     State,
     Usage,
 )
 from orch_server.services.policy import decide
 from orch_server.store.records import SessionRecord
+
+_CHANGING = frozenset({"edit", "delete", "move"})
 
 
 class Ledger(Protocol):
@@ -58,6 +63,9 @@ class Ledger(Protocol):
 
     def post(self, line: Line) -> None:
         """Send a line to the agent."""
+
+    def contested(self, paths: Sequence[str]) -> str | None:
+        """Return, in words, who else wants a path for itself that is about to be changed; None where nobody does."""
 
 
 class Conversation:
@@ -144,6 +152,8 @@ class Conversation:
         match fact:
             case EventData():
                 self.ledger.emit(fact)
+                if isinstance(fact, AgentToolStarted) and fact.kind in _CHANGING and fact.paths:
+                    self.ledger.contested(fact.paths)
             case ConversationNamed(conversation_id):
                 self.session.agent_session_id = conversation_id
             case PromptAccepted():
@@ -186,11 +196,15 @@ class Conversation:
             self.ledger.emit(AgentUsage(usage=total))
 
     def _asked(self, request: InputRequest, subject: Subject) -> None:
-        request = request.model_copy(update={"asked_at": self.ledger.now})
+        held = self.ledger.contested(subject.paths) if subject.effect != "read" and subject.paths else None
+        detail = "\n".join(part for part in (request.detail, held) if part)
+        request = request.model_copy(update={"asked_at": self.ledger.now, "detail": detail})
         self.session.input_requests = [*self.session.input_requests, request]
         self.ledger.emit(InputRequested(input_request=request))
         if request.kind == InputRequestKind.APPROVAL:
-            option = decide(self.session.policy, self.session.action, self._root, subject, request.options)
+            # What another wants for itself is not waved through.
+            policy = Policy.ASK if held and self.session.policy == Policy.AUTO_EDIT else self.session.policy
+            option = decide(policy, self.session.action, self._root, subject, request.options)
             if option is not None:
                 self.answer(request, Answer(option_id=option.id), by="policy")
                 return

@@ -204,7 +204,7 @@ def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> tuple[
     conversation = Conversation(
         session,
         dialogue,
-        TransactionLedger(transaction, session, row, []),
+        TransactionLedger(transaction, session, row, [], set()),
         root=task.cwd,
         usage_before=row.usage_before,
     )

@@ -8,7 +8,7 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ from orch_server.domain.events import (
 from orch_server.domain.session import ENDED, LIVE, Attention, FollowUpStatus, InputRequest, Reason, State
 from orch_server.runtime.bundle import Bundle, ExitRecord, Fate
 from orch_server.runtime.runs import InputRefused, Run, RunnerGone
-from orch_server.services import turns
+from orch_server.services import leases, turns
 from orch_server.services.context import Context
 from orch_server.services.conversation import Conversation
 from orch_server.services.tail import Batch, Tail
@@ -92,6 +92,8 @@ class LiveRun:
         self._wakeup: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._turn_ended = False
+        self._contests: set[tuple[str, str]] = set()
+        """Leases and paths in them of which the holders were told."""
 
     def follow(self, runner: Run | None, *, one_prompt: bool = False) -> None:
         """Begin to take in the output and to send what waits.
@@ -161,7 +163,7 @@ class LiveRun:
             self._row = transaction.run(self.run_id)
             self._dialogue = self._adapter.dialogue(self.task, self._row.adapter_state)
         row, session = self._row, transaction.session(self.task.session_id)
-        ledger = TransactionLedger(transaction, session, row, posted)
+        ledger = TransactionLedger(transaction, session, row, posted, self._contests)
         conversation = Conversation(
             session,
             self._dialogue,
@@ -425,7 +427,14 @@ class LiveRun:
 class TransactionLedger:
     """A conversation's ledger in a transaction of the store."""
 
-    def __init__(self, transaction: Transaction, session: SessionRecord, run: RunRow, posted: list[OutboxRow]) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        session: SessionRecord,
+        run: RunRow,
+        posted: list[OutboxRow],
+        contests: set[tuple[str, str]],
+    ) -> None:
         self.now = transaction.now
         self.sent_already = False
         """Set where the lines that follow were handed to the runner before."""
@@ -434,6 +443,7 @@ class TransactionLedger:
         self._session = session
         self._run = run
         self._posted = posted
+        self._contests = contests
 
     def emit(self, data: EventData) -> None:
         """Append an event of the run."""
@@ -443,6 +453,13 @@ class TransactionLedger:
     def move(self, state: State, reason: Reason | None, message: str = "") -> None:
         """Change the session's state."""
         self._transaction.move(self._session, state, reason, message)
+
+    def contested(self, paths: Sequence[str]) -> str | None:
+        """Return who else holds one of these paths by a lease, and tell them; only what lies in a worktree counts."""
+        root = self._session.worktree_path
+        if root is None:
+            return None
+        return leases.contested(self._transaction, self._session, root, paths, self._contests)
 
     def post(self, line: Line) -> None:
         """Put a line into the outbox."""

@@ -78,6 +78,10 @@ class Replayed:
     def post(self, line: Line) -> None:
         """Drop a line: nobody is there to read it."""
 
+    def contested(self, paths: Sequence[str]) -> str | None:
+        """Return None: there are no leases in a recording."""
+        del paths
+
 
 class _ReplayedConversation(Conversation):
     """A conversation in which somebody else spoke for the user."""

@@ -89,6 +89,7 @@ def run(arguments: Sequence[str]) -> int:
         events,
         home,
         hub,
+        leases,
         projects,
         reading,
         replay,

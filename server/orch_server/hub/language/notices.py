@@ -20,12 +20,12 @@ _MESSAGE_CHARACTERS = 200
 
 @watches
 def notices(editor: "Editor") -> Watcher | None:
-    """Tell when a session is done or failed."""
+    """Tell when a session is done or failed, and when one changes what is claimed."""
     return _Notices(editor) if editor.capabilities.options.notices else None
 
 
 class _Notices(Watcher):
-    events = ("session.state_changed", "session.updated")
+    events = ("session.state_changed", "session.updated", "lease.contested")
 
     def __init__(self, editor: "Editor") -> None:
         self._editor = editor
@@ -33,6 +33,11 @@ class _Notices(Watcher):
     def take(self, event: StoredEvent) -> None:
         """Tell what a person wants to know."""
         data = orjson.loads(event.json)["data"]
+        if event.type == "lease.contested":
+            by = self._editor.context.store.session(data["by"])
+            agent = by.agent if by is not None else "a session"
+            self._tell(types.MessageType.Warning, f"{agent} ({data['by']}) changes {data['path']}, which is claimed.")
+            return
         if event.type == "session.updated":
             self._attention(event.session_id, data["changed"].get("attention") or [])
             return
