@@ -59,9 +59,8 @@ def printed_by(verb: cli.Verb) -> tuple[type[BaseModel], bool]:
     return _PRINTED[name], name != verb.prints
 
 
-_PRINTED: dict[str, type[BaseModel]] = {
-    model.__name__: model for model in (*(method.result for method in METHODS.values()), *RESULTS, Event)
-}
+_MODELS: list[type[BaseModel]] = [*(method.result for method in METHODS.values()), *RESULTS, Event]
+_PRINTED = {model.__name__: model for model in _MODELS}
 
 
 def cli_schema() -> str:

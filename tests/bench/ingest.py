@@ -116,9 +116,9 @@ async def _take_in(context: Context, agent: str, lines: int) -> float:
         row = RunRow(run_id, session_id, "running", created_at=transaction.now)
         transaction.add_run(row)
         dialogue = adapter.dialogue(task)
-        Conversation(session, dialogue, TransactionLedger(transaction, session, row, []), root=project.path).begin(
-            Prompt(record.prompt_id, "ingest")
-        )
+        Conversation(
+            session, dialogue, TransactionLedger(transaction, session, row, [], set()), root=project.path
+        ).begin(Prompt(record.prompt_id, "ingest"))
         row.adapter_state = dialogue.state
         transaction.save_progress(row)
         return row

@@ -44,7 +44,7 @@ async def test_silence_is_shown_and_ended_where_the_user_wants_that(
     await world.open(silent_seconds=100, silent_stop_seconds=1000)
     session = await world.work("[[hang]]")
     clock, heard = [0.0], vitals.Heard()
-    monkeypatch.setattr(vitals.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("orch_server.services.vitals.time.monotonic", lambda: clock[0])
 
     async def look(now: float) -> list[Attention]:
         clock[0] = now

@@ -26,7 +26,7 @@ from orch_server.git.objects import tree_of
 from orch_server.git.worktree import Worktree
 from orch_server.runtime.watch import Watcher
 from orch_server.services.context import Context
-from orch_server.services.feed import Subscription
+from orch_server.services.feed import LocalListener, Subscription
 from orch_server.services.sides import CHECKOUT, Side, Sides
 from orch_server.services.worktrees import worktree_of
 from orch_server.store.records import SessionRecord, StoredEvent
@@ -69,7 +69,7 @@ class Collisions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._watcher = Watcher(asyncio.get_running_loop())
-        self._subscription = Subscription(random_id(8), self, types=_TOUCHING)
+        self._subscription = Subscription(random_id(8), LocalListener(self._take), types=_TOUCHING)
         self._projects: dict[str, ProjectCollisions] = {}
         self.changed: set[Callable[[str], None]] = set()
         """Called with a project's id after each look: sides, and perhaps collisions, are others now."""
@@ -86,22 +86,6 @@ class Collisions:
             self._projects[project_id] = ProjectCollisions(self._context, self._watcher, project_id, self._tell)
         return self._projects[project_id]
 
-    def send_event(self, subscription: str, event: StoredEvent) -> None:
-        """Take an event that says there are other sides, or that one is to be looked at."""
-        del subscription
-        if event.project_id is not None:
-            self.project(event.project_id).touch(event.session_id)
-
-    def send_lost(self, subscription: str, resume_after: int) -> None:
-        """Never happens: nothing is buffered here."""
-
-    def buffered(self) -> int:
-        """Return 0."""
-        return 0
-
-    async def drained(self) -> None:
-        """Return at once."""
-
     def close(self) -> None:
         """Look after nothing any more."""
         self._context.feed.unsubscribe(self._subscription)
@@ -109,6 +93,11 @@ class Collisions:
             project.close()
         self._projects.clear()
         self._watcher.close()
+
+    def _take(self, event: StoredEvent) -> None:
+        """Take an event that says there are other sides, or that one is to be looked at."""
+        if event.project_id is not None:
+            self.project(event.project_id).touch(event.session_id)
 
     def _tell(self, project_id: str) -> None:
         for changed in tuple(self.changed):

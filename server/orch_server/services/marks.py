@@ -88,9 +88,9 @@ async def _changes(context: Context, project: ProjectCollisions, key: str, path:
     assert here is not None or not work
     pairs = [pair for _, base, theirs in work for pair in ((base, here or ""), (base, theirs))]
     changes = await merge.changes_of(context.git, shadow, pairs, project.known)
-    found = []
-    for number, (side, _, _) in enumerate(work):
-        for region in regions(changes[2 * number], changes[2 * number + 1]):
-            if region.by_them and not region.by_us:
-                found.append(Mark(as_range(*region.ours), as_range(*region.theirs), side.key, path))
-    return found
+    return [
+        Mark(as_range(*region.ours), as_range(*region.theirs), side.key, path)
+        for number, (side, _, _) in enumerate(work)
+        for region in regions(changes[2 * number], changes[2 * number + 1])
+        if region.by_them and not region.by_us
+    ]

@@ -81,6 +81,7 @@ class Replayed:
     def contested(self, paths: Sequence[str]) -> str | None:
         """Return None: there are no leases in a recording."""
         del paths
+        return None
 
 
 class _ReplayedConversation(Conversation):

@@ -8,8 +8,8 @@ import asyncio
 import logging
 import os
 import time
-from functools import partial
 from dataclasses import dataclass
+from functools import partial
 
 from orch_server.domain.errors import OrchError, invalid_params
 from orch_server.domain.ids import random_id
