@@ -4,8 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 WORKERS ?= 4
+NPM_INSTALLED := node_modules/.package-lock.json
+WHEELS := vscode-extension/wheels/.collected
+VSIX := vscode-extension/dist/orch.vsix
 
-.PHONY: help install check test test-agents test-faults demo gen bench clean
+.PHONY: help install check test test-agents test-faults test-editors test-vscode package demo gen bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,12 +21,18 @@ $(INSTALLED): pyproject.toml constraints.txt server/orch_server/__init__.py
 	@$(BIN)/python -m compileall -q server/orch_server
 	@touch $@
 
-check: $(INSTALLED) ## Format, lint, types, the order of the rooms, generated files
+$(NPM_INSTALLED): package.json package-lock.json vscode-extension/package.json
+	@command -v npm >/dev/null || { echo "This needs Node.js 20 or newer with npm, which only the VS Code extension is built with." >&2; exit 1; }
+	npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+check: $(INSTALLED) $(NPM_INSTALLED) ## Format, lint, types, the order of the rooms, generated files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python -m tests.generate --check
+	npm run --silent check
 
 test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow and not faults"
@@ -35,6 +44,23 @@ test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox with onl
 test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
 	$(BIN)/python -m tests.faults $(if $(FULL),--full)
 
+test-editors: test-vscode ## orch in real editors
+
+test-vscode: $(VSIX) ## The extension in a real VS Code, with a browser; screenshots in .tools/vscode-shots
+	tests/editors/vscode/install.sh
+	npm run --silent build
+	npm run --silent test
+	node --test --test-concurrency=1 tests/editors/vscode/
+
+package: $(VSIX) ## The VS Code extension as a .vsix that brings the server: vscode-extension/dist/orch.vsix
+
+$(WHEELS): $(INSTALLED) constraints.txt $(shell find server -name '*.py')
+	vscode-extension/collect-wheels.sh $(BIN)/python
+	@touch $@
+
+$(VSIX): $(WHEELS) $(NPM_INSTALLED) LICENSE $(shell find vscode-extension/src vscode-extension/media vscode-extension/*.* -type f)
+	npm run --silent package
+
 demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
 	$(BIN)/orch demo
 
@@ -45,4 +71,4 @@ bench: $(INSTALLED) ## Measure against references in the same run (QUICK=1: the 
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .tools node_modules vscode-extension/dist vscode-extension/wheels .pytest_cache .mypy_cache .ruff_cache

@@ -23,10 +23,14 @@ from orch_server.endpoints.cli.results import RESULTS
 from orch_server.protocol.methods import METHODS
 from orch_server.protocol.reference import protocol_reference
 from orch_server.protocol.registry import Empty
+from orch_server.protocol.typescript import typescript
 from orch_server.settings.options import AgentTable, Limits, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTE = "<!-- Generated: change the source and run `make gen`. -->\n"
+NOTES = {
+    ".md": "<!-- Generated: change the source and run `make gen`. -->\n\n",
+    ".ts": "// Generated: change the source and run `make gen`.\n\n",
+}
 WIDTH = 100
 
 
@@ -231,12 +235,14 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/settings.md": settings,
     "docs/demo-agent.md": demo_directives,
     "docs/session-lifecycle.md": session_lifecycle,
+    "vscode-extension/src/protocol.ts": typescript,
 }
 
 
 def generate(path: str) -> str:
     """Return what a generated file should hold now."""
-    return FILES[path]() if path.endswith(".json") else NOTE + "\n" + FILES[path]()
+    note = NOTES.get(Path(path).suffix, "")  # JSON has no comments
+    return note + FILES[path]()
 
 
 def stale() -> list[str]:

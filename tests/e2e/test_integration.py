@@ -143,6 +143,11 @@ async def _follow_up_and_read(clients: list[Client], ids: list[str]) -> None:
         assert (await _see_through(client, name, stop_hanging=False))["state"] == "completed"
     diff = await client.call("orch/session/diff", {"session": first})
     assert [file["path"] for file in diff["files"]] == ["notes.txt"]
+    before = await client.call("orch/session/fileBefore", {"session": first, "path": "README.md"})
+    assert before["present"]
+    assert before["text"].startswith("# ")
+    absent = await client.call("orch/session/fileBefore", {"session": first, "path": "notes.txt"})
+    assert absent == {"present": False, "text": None, "base64": None}
     transcript = await client.call("orch/session/transcript", {"session": first})
     assert "[[write notes.txt hello]]" in transcript["items"][0]["text"]
     await client.call("orch/session/logTail", {"session": first})

@@ -9,7 +9,7 @@ import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import Git
-from orch_server.git.diff import Diff, DiffFile, FileStatus, diff, diff_trees, stat
+from orch_server.git.diff import Diff, DiffFile, FileStatus, diff, diff_trees, read_file, stat
 from orch_server.git.snapshot import project_files, snapshot, worktree_files
 from orch_server.git.worktree import Worktree
 from tests.git.conftest import Room, open_room
@@ -40,6 +40,15 @@ async def read(room: Room, made: Worktree) -> dict[str, DiffFile]:
 
 async def test_nothing(room: Room, made: Worktree) -> None:
     assert await read(room, made) == {}
+
+
+async def test_a_file_as_it_was(room: Room, made: Worktree) -> None:
+    (Path(made.path) / "data/é.txt").unlink()
+    write_files(Path(made.path), {"README.md": "other\n", "new.txt": "new\n"})
+    assert await read_file(room.git, room.shadow, made.base, "README.md") == b"# Project\n"
+    assert await read_file(room.git, room.shadow, made.base, "data/é.txt") == b"unicode\n"
+    for absent in ("new.txt", "data", "../README.md", "/README.md"):
+        assert await read_file(room.git, room.shadow, made.base, absent) is None
 
 
 async def test_committed_staged_unstaged_and_untracked(room: Room, made: Worktree) -> None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from orch_server.domain.errors import invalid_params
+from orch_server.domain.errors import ErrorKind, OrchError, invalid_params
 from orch_server.domain.session import Changes
 from orch_server.domain.wire import WireModel
 from orch_server.git.command import Git, is_oid, run, visible
@@ -74,6 +74,17 @@ async def diff_trees(git: Git, shadow: Shadow, old: str, new: str, *, paths: Seq
         insertions=sum(entry.file.insertions for entry in listed),
         deletions=sum(entry.file.deletions for entry in listed),
     )
+
+
+async def read_file(git: Git, shadow: Shadow, tree: str, path: str) -> bytes | None:
+    """Return a file as it is in a commit or tree; None where there is none. Raises conflict for one over 16 MiB."""
+    name = f"{tree}:{path}"
+    if (await run(git, shadow.target(), ["cat-file", "-t", name], accept=(0, 128))).stdout != b"blob\n":
+        return None
+    size = int((await run(git, shadow.target(), ["cat-file", "-s", name])).stdout)
+    if size > LARGEST_DIFF:
+        raise OrchError(ErrorKind.CONFLICT, f"{path} is too large to be shown: {size} bytes.")
+    return (await run(git, shadow.target(), ["cat-file", "blob", name], timeout=TIMEOUT)).stdout
 
 
 async def list_files(git: Git, shadow: Shadow, old: str, new: str) -> list[DiffFile]:

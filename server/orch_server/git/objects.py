@@ -57,15 +57,6 @@ async def tree_of(git: Git, shadow: Shadow, name: str) -> str:
     return (await run(git, shadow.target(), ["rev-parse", "--verify", "--end-of-options", f"{name}^{{tree}}"])).line
 
 
-async def content_of(git: Git, shadow: Shadow, commit: str, path: str) -> bytes | None:
-    """Return a file as a commit has it; None where it has none under that path."""
-    listed = await run(git, shadow.target(), ["ls-tree", "-z", "--full-tree", commit, "--", path])
-    fields = listed.stdout.partition(b"\t")[0].split()
-    if len(fields) != 3 or fields[1] != b"blob":
-        return None
-    return (await run(git, shadow.target(), ["cat-file", "blob", fields[2].decode("ascii")], timeout=TIMEOUT)).stdout
-
-
 async def changed(git: Git, shadow: Shadow, old: str, new: str) -> list[Changed]:
     """Return every path in which two trees differ; a rename is two of them."""
     arguments = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-ext-diff", "--end-of-options", old, new]

@@ -5,7 +5,6 @@ is said here alone is how a connection behaves, what the kinds of errors mean, a
 with; a kind without a meaning, or a meaning for a method that does not exist, is an error of the generator.
 """
 
-import inspect
 import types
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -19,11 +18,9 @@ from orch_server import PROTOCOL_VERSION
 from orch_server.domain.errors import ErrorKind
 from orch_server.domain.events import EVENT_TYPES, Event
 from orch_server.domain.session import TRANSITIONS
-from orch_server.protocol.event import EventLostNotification, EventNotification
-from orch_server.protocol.methods import METHODS, NOUNS
+from orch_server.protocol.declared import NOTIFICATIONS, PRIMITIVES, docstring, methods_in_order, objects, wire_name
+from orch_server.protocol.methods import METHODS
 from orch_server.protocol.registry import Method
-
-NOTIFICATIONS: dict[str, type[BaseModel]] = {"orch/event": EventNotification, "orch/event/lost": EventLostNotification}
 
 INTRODUCTION = f"""\
 # Protocol
@@ -121,11 +118,10 @@ REFUSALS: dict[str, tuple[ErrorKind, ...]] = {
     ),
     "orch/session/restore": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.CONFLICT, ErrorKind.GIT_FAILED),
     "orch/session/diff": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT),
+    "orch/session/fileBefore": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT),
     "orch/session/commit": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT, ErrorKind.ILLEGAL_TRANSITION),
     "orch/session/apply": (ErrorKind.GIT_FAILED, ErrorKind.CONFLICT, ErrorKind.ILLEGAL_TRANSITION),
 }
-
-_PRIMITIVES = {str: "string", int: "integer", float: "number", bool: "boolean", Any: "any JSON", type(None): "null"}
 
 
 def protocol_reference() -> str:
@@ -146,27 +142,21 @@ def protocol_reference() -> str:
 
 
 def _methods() -> str:
-    methods = list(_in_order())
-    rows = [[f"[`{item.name}`](#{_anchor(item.name)})", _first_sentence(_doc(item.handler))] for item in methods]
+    methods = list(methods_in_order())
+    rows = [[f"[`{item.name}`](#{_anchor(item.name)})", _first_sentence(docstring(item.handler))] for item in methods]
     lines = ["## Methods", "", *_table(("method", "what it does"), rows)]
     for method in methods:
         lines += ["", *_method(method)]
     return "\n".join(lines) + "\n"
 
 
-def _in_order() -> Iterator[Method]:
-    """Yield the methods noun by noun: the order of the register depends on what was imported first."""
-    for noun in NOUNS:
-        yield from (method for method in METHODS.values() if method.handler.__module__ == noun.__name__)
-
-
 def _method(method: Method) -> Iterator[str]:
     yield f"### `{method.name}`"
     yield ""
-    yield _doc(method.handler) + (" *changes*" if method.changes else "")
+    yield docstring(method.handler) + (" *changes*" if method.changes else "")
     yield ""
     rows = [
-        [f"`{_wire_name(name, field)}`", _type(field.annotation), _need(field), _meaning(field)]
+        [f"`{wire_name(name, field)}`", _type(field.annotation), _need(field), _meaning(field)]
         for name, field in method.params.model_fields.items()
     ]
     if rows:
@@ -186,23 +176,15 @@ def _method(method: Method) -> Iterator[str]:
 def _notifications() -> str:
     lines = ["## Notifications from the server", ""]
     for name, model in NOTIFICATIONS.items():
-        said = _doc(model).removeprefix(f"`{name}`: ")
+        said = docstring(model).removeprefix(f"`{name}`: ")
         lines += [f"### `{name}`", "", said[0].upper() + said[1:], "", *_fields(model), ""]
     return "\n".join(lines)
 
 
 def _objects() -> str:
-    found: dict[str, type] = {}
-    for method in METHODS.values():
-        if method.result.model_fields:
-            _collect(method.result, found)
-    holders: list[type[BaseModel]] = [method.params for method in METHODS.values()]
-    for holder in (*holders, *NOTIFICATIONS.values(), *EVENT_TYPES.values()):
-        for field in holder.model_fields.values():
-            _collect(field.annotation, found)
     lines = ["## Objects", "", "In alphabetical order. A field that is not marked otherwise is always there.", ""]
-    for name, model in sorted(found.items()):
-        lines += [f"### {name}", "", _doc(model), ""]
+    for name, model in sorted(objects().items()):
+        lines += [f"### {name}", "", docstring(model), ""]
         if issubclass(model, StrEnum):
             lines += ["One of " + ", ".join(f"`{member.value}`" for member in model) + ".", ""]
         elif issubclass(model, BaseModel):
@@ -225,7 +207,7 @@ def _events() -> str:
     lines = [
         "## Events",
         "",
-        _doc(Event),
+        docstring(Event),
         "An event travels as [Event](#event); this table has its types and the fields of their `data`.",
         "`seq` is the only order; a filter of types takes `session.*` for all that begin so.",
         "",
@@ -233,13 +215,13 @@ def _events() -> str:
     rows = []
     for name, model in EVENT_TYPES.items():
         fields = "<br>".join(_event_field(field_name, field) for field_name, field in model.model_fields.items())
-        rows.append([f"`{name}`", _doc(model), fields])
+        rows.append([f"`{name}`", docstring(model), fields])
     return "\n".join([*lines, *_table(("type", "when", "data"), rows), ""])
 
 
 def _event_field(name: str, field: FieldInfo) -> str:
     described = f": {field.description}" if field.description else ""
-    return f"`{_wire_name(name, field)}` {_type(field.annotation)}{described}"
+    return f"`{wire_name(name, field)}` {_type(field.annotation)}{described}"
 
 
 def _errors() -> str:
@@ -261,7 +243,7 @@ def _errors() -> str:
 
 def _fields(model: type[BaseModel]) -> Iterator[str]:
     rows = [
-        [f"`{_wire_name(name, field)}`", _type(field.annotation), _meaning(field)]
+        [f"`{wire_name(name, field)}`", _type(field.annotation), _meaning(field)]
         for name, field in model.model_fields.items()
     ]
     yield from _table(("field", "type", "meaning"), rows)
@@ -275,17 +257,8 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[s
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
 
 
-def _doc(thing: Any) -> str:
-    """Return the first paragraph of a docstring on one line."""
-    return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
-
-
 def _first_sentence(text: str) -> str:
     return text.partition("; ")[0].rstrip(".") + "."
-
-
-def _wire_name(name: str, field: FieldInfo) -> str:
-    return field.alias or name
 
 
 def _name(model: type) -> str:
@@ -309,26 +282,10 @@ def _type(annotation: Any) -> str:
         return f"object of {_type(arguments[1])} by name"
     if origin is tuple:
         return f"list of {len(arguments)}: {', '.join(_type(argument) for argument in arguments)}"
-    if annotation in _PRIMITIVES:
-        return _PRIMITIVES[annotation]
+    if annotation in PRIMITIVES:
+        return PRIMITIVES[annotation]
     name = _name(annotation)
     return f"[{name}](#{name.lower()})"
-
-
-def _collect(annotation: Any, found: dict[str, type]) -> None:
-    """Add every object that an annotation mentions, and those that it mentions itself."""
-    for argument in get_args(annotation):
-        _collect(argument, found)
-    if not isinstance(annotation, type) or annotation in _PRIMITIVES or get_origin(annotation) is not None:
-        return
-    if _name(annotation) in found:
-        if found[_name(annotation)] is not annotation:
-            raise LookupError(f"Two objects are called {_name(annotation)}")
-        return
-    found[_name(annotation)] = annotation
-    if issubclass(annotation, BaseModel):
-        for field in annotation.model_fields.values():
-            _collect(field.annotation, found)
 
 
 def _need(field: FieldInfo) -> str:

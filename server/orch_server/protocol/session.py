@@ -1,5 +1,7 @@
 """`orch/session/*`."""
 
+import base64
+
 from pydantic import Field
 
 from orch_server.domain.session import Action, FollowUpMode, Policy, QuestionAnswer, Session, State
@@ -119,6 +121,21 @@ class DiffSession(NamedSession):
     paths: list[str] = []
 
 
+class ReadFileBefore(NamedSession):
+    """Which file, and as of when."""
+
+    path: str = Field(min_length=1, description="From the top of the repository, as `orch/session/diff` names it.")
+    against: Against = Against.BASE
+
+
+class FileBefore(WireModel):
+    """The content of a file, as text or, where it is no UTF-8, as base64; neither where there was no such file."""
+
+    present: bool
+    text: str | None
+    base64: str | None
+
+
 @request("orch/session/start", changes=True)
 async def start(call: Call, params: StartSession) -> Session:
     """Send an agent to work; the reply leaves as soon as the session is recorded."""
@@ -221,6 +238,19 @@ async def diff(call: Call, params: DiffSession) -> Diff:
     """Return how a session's files differ, uncommitted work included."""
     session = sessions.find(call.context, params.session)
     return await changes.diff(call.context, session, params.against, params.paths)
+
+
+@request("orch/session/fileBefore")
+async def file_before(call: Call, params: ReadFileBefore) -> FileBefore:
+    """Return a file as it was where `orch/session/diff` begins to compare."""
+    session = sessions.find(call.context, params.session)
+    content = await changes.file_before(call.context, session, params.against, params.path)
+    if content is None:
+        return FileBefore(present=False, text=None, base64=None)
+    try:
+        return FileBefore(present=True, text=content.decode(), base64=None)
+    except UnicodeDecodeError:
+        return FileBefore(present=True, text=None, base64=base64.b64encode(content).decode())
 
 
 @request("orch/session/transcript")

@@ -8,7 +8,6 @@ from orch_server.domain.events import WorktreeChanged
 from orch_server.domain.session import ENDED, State, refuse_put_away
 from orch_server.git import diff as git_diff
 from orch_server.git.diff import Diff
-from orch_server.git.objects import content_of
 from orch_server.git.repository import Repository, resolve_commit
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import WorkingTree, project_files, snapshot, worktree_files
@@ -37,12 +36,11 @@ async def diff(context: Context, session: SessionRecord, against: Against, paths
     return await git_diff.diff(context.git, shadow, start, files, paths=paths)
 
 
-async def base_content(context: Context, session: SessionRecord, path: str) -> bytes | None:
-    """Return a file as it was where the session began; None where there was none."""
-    repository, shadow, files = await open_files(context, session)
-    del files
-    start = await _start(context, session, repository, Against.BASE)
-    return await content_of(context.git, shadow, start, path)
+async def file_before(context: Context, session: SessionRecord, against: Against, path: str) -> bytes | None:
+    """Return a file as it was where a diff begins; None where it did not exist."""
+    repository, shadow, _files = await open_files(context, session)
+    start = await _start(context, session, repository, against)
+    return await git_diff.read_file(context.git, shadow, start, path)
 
 
 async def refresh(context: Context, session_id: str) -> None:

