@@ -17,6 +17,7 @@ from pydantic.json_schema import models_json_schema
 
 from orch_server.agents import demo_agent
 from orch_server.domain.events import EVENT_TYPES, Event
+from orch_server.domain.readable import event_line, harmless
 from orch_server.domain.session import TRANSITIONS, State
 from orch_server.endpoints.cli import main as cli
 from orch_server.endpoints.cli.results import RESULTS
@@ -30,6 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTES = {
     ".md": "<!-- Generated: change the source and run `make gen`. -->\n\n",
     ".ts": "// Generated: change the source and run `make gen`.\n\n",
+    ".json": "",
 }
 WIDTH = 100
 
@@ -227,6 +229,19 @@ def session_lifecycle() -> str:
     return LIFECYCLE.format(first=State.CREATED, arrows="\n".join(arrows))
 
 
+def event_lines() -> str:
+    """Return the golden events as readable lines, and hostile texts made harmless: for whoever shows them elsewhere."""
+    events = []
+    for seq, name in enumerate(EVENT_TYPES, 1):
+        data = json.loads((ROOT / "tests" / "domain" / "events" / f"{name}.json").read_text("utf-8"))
+        about = {"projectId": "project", "sessionId": "session", "runId": None, "turn": 1}
+        event = {"seq": seq, "id": f"e{seq}", "type": name, "at": "2026-01-02T03:04:05.678Z", **about, "data": data}
+        events.append({"event": event, "line": harmless(event_line(event))})
+    texts = ["plain", "\x1b[31mred\x1b[0m", "a\r\n\tb", "\x7f\x85\x9f", "\u202eabc\u2066\u200e\u200f", "é 🙂 漢"]
+    made = {"events": events, "texts": [{"text": text, "harmless": harmless(text)} for text in texts]}
+    return json.dumps(made, indent=1) + "\n"
+
+
 FILES: dict[str, Callable[[], str]] = {
     "docs/protocol.md": protocol_reference,
     "docs/event-taxonomy.md": event_taxonomy,
@@ -236,13 +251,13 @@ FILES: dict[str, Callable[[], str]] = {
     "docs/demo-agent.md": demo_directives,
     "docs/session-lifecycle.md": session_lifecycle,
     "vscode-extension/src/protocol.ts": typescript,
+    "vscode-extension/test/event-lines.json": event_lines,
 }
 
 
 def generate(path: str) -> str:
     """Return what a generated file should hold now."""
-    note = NOTES.get(Path(path).suffix, "")  # JSON has no comments
-    return note + FILES[path]()
+    return NOTES[Path(path).suffix] + FILES[path]()
 
 
 def stale() -> list[str]:

@@ -11,7 +11,7 @@ const tests = readdirSync("test", { recursive: true })
   .filter((name) => name.endsWith(".ts"))
   .map((name) => `test/${name}`);
 
-await rm("dist", { recursive: true, force: true });
+await rm("dist/test", { recursive: true, force: true });
 await build({ ...node, entryPoints: ["src/extension.ts"], outfile: "dist/extension.js" });
 await build({
   ...common,

@@ -60,12 +60,20 @@ export class Changes implements vscode.Disposable {
 /** The two sides of a changed file: undefined where it does not exist on that side. */
 function sides(orch: Orch, session: Session, file: DiffFile): [vscode.Uri | undefined, vscode.Uri | undefined] {
   const root = session.worktreePath ?? orch.model.projects.get(session.projectId)?.path ?? "";
-  const before = vscode.Uri.from({ scheme: SCHEME, path: `/${session.id}/${file.oldPath ?? file.path}` });
+  const before = uriBefore(session, root, file.oldPath ?? file.path);
   const after = vscode.Uri.file(join(root, file.path));
   return [file.status === "added" ? undefined : before, file.status === "deleted" ? undefined : after];
 }
 
-/** Files as they were where a session began: `orch-before:/<session>/<path>`. They never change. */
+/** The address of a file as it was: the same path as the file has now, so that the editor sees no renaming. */
+function uriBefore(session: Session, root: string, path: string): vscode.Uri {
+  return vscode.Uri.file(join(root, path)).with({
+    scheme: SCHEME,
+    query: JSON.stringify({ session: session.id, path }),
+  });
+}
+
+/** Files as they were where a session began; their address has the session in its query. They never change. */
 class FilesBefore implements vscode.FileSystemProvider {
   private readonly changed = new vscode.EventEmitter<vscode.FileChangeEvent[]>();
   readonly onDidChangeFile = this.changed.event;
@@ -77,8 +85,8 @@ class FilesBefore implements vscode.FileSystemProvider {
   }
 
   async readFile(uri: vscode.Uri): Promise<Uint8Array> {
-    const [, session = "", ...path] = uri.path.split("/");
-    const before = await this.orch.call("orch/session/fileBefore", { session, path: path.join("/") });
+    const { session, path } = JSON.parse(uri.query) as { session: string; path: string };
+    const before = await this.orch.call("orch/session/fileBefore", { session, path });
     if (!before.present) throw vscode.FileSystemError.FileNotFound(uri);
     return before.text === null ? Buffer.from(before.base64 ?? "", "base64") : Buffer.from(before.text);
   }

@@ -28,6 +28,7 @@ import { Worktrees } from "./worktrees";
 export interface Api {
   model: Model;
   client: Client;
+  sessions: SessionsView;
 }
 
 let client: Client | undefined;
@@ -76,7 +77,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     ...hubCommands.register(orch, sessions, events),
   );
   void client.restart();
-  return { model, client };
+  return { model, client, sessions };
 }
 
 export async function deactivate(): Promise<void> {

@@ -1,6 +1,6 @@
 /** A session's conversation, folded from its events: the same for the past and for what comes in live. */
 
-import type { Event, PlanEntry } from "./protocol";
+import type { Event, PlanEntry, State } from "./protocol";
 
 export interface Entry {
   /** The event it began with: its name for as long as it lives. */
@@ -15,6 +15,8 @@ export interface Entry {
 }
 
 const LONGEST_TEXT = 200_000;
+/** The states that a reader wants to see among the words; the others are seen from these. */
+const ENDS: readonly State[] = ["completed", "failed", "stopped"];
 
 export class Transcript {
   readonly entries: Entry[] = [];
@@ -58,14 +60,15 @@ export class Transcript {
       case "input.requested": {
         const request = event.data.inputRequest;
         const words = [request.detail, ...request.questions.map((question) => question.text)];
-        return this.whole(event, "input", request.title, words.filter(Boolean).join("\n"));
+        const more = words.filter((word) => word && word !== request.title);
+        return this.whole(event, "input", request.title, more.join("\n"));
       }
       case "input.answered":
         return this.whole(event, "input", `Answered by ${event.data.by}`, event.data.optionId ?? "");
       case "session.state_changed":
-        return event.data.from === event.data.to
-          ? undefined
-          : this.whole(event, "note", event.data.to.replaceAll("_", " "), event.data.session.message);
+        return ENDS.includes(event.data.to) && event.data.from !== event.data.to
+          ? this.whole(event, "note", event.data.to.replaceAll("_", " "), event.data.session.message)
+          : undefined;
       case "run.adopted":
         return this.whole(event, "note", "Taken over by a new hub", "");
       default:

@@ -82,7 +82,7 @@ def told(event: dict[str, Any]) -> str:
         case "command.submitted":
             return _short(data["command"]["prompt"])
         case _:
-            return _short(json.dumps(data, ensure_ascii=False))
+            return _short(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
 
 
 def is_empty(event: dict[str, Any]) -> bool:

@@ -46,8 +46,11 @@ const SETTINGS = {
   "workbench.secondarySideBar.defaultVisibility": "hidden",
 };
 
+/** How long anything is waited for, in milliseconds: only a failure takes so long, or a machine that is very busy. */
+const PATIENCE = 120_000;
+
 /** Wait until `look` gives something that is true, and return it. */
-export async function until(look, what, seconds = 60) {
+export async function until(look, what, seconds = PATIENCE / 1000) {
   const end = Date.now() + seconds * 1000;
   for (;;) {
     const found = await look();
@@ -64,7 +67,7 @@ export class Machine {
     this.home = fs.mkdtempSync(path.join(os.tmpdir(), "oe-"));
     for (const name of ["tmp", "run", "bin"]) fs.mkdirSync(path.join(this.home, name), { mode: 0o700 });
     this.environment = {
-      PATH: process.env.PATH,
+      PATH: process.env.PATH ?? "",
       LANG: "C.UTF-8",
       HOME: this.home,
       TMPDIR: path.join(this.home, "tmp"),
@@ -103,6 +106,7 @@ export class Machine {
     return done.stdout;
   }
 
+  /** The same with `--json`: what its last line says. */
   json(...words) {
     return JSON.parse(
       this.orch(...words, "--json")
@@ -112,6 +116,7 @@ export class Machine {
     );
   }
 
+  /** All sessions, as the command line tells them. */
   sessions() {
     return JSON.parse(this.orch("sessions", "list", "--archived", "--deleted", "--json")).items;
   }
@@ -190,9 +195,35 @@ export class Machine {
   /** Open a folder or workspace in a window of the workbench and wait until it can be used. */
   async window(target) {
     const page = await this.browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
     const kind = target.endsWith(".code-workspace") ? "workspace" : "folder";
     await page.goto(`${this.code.url}/?${kind}=${target}`, { waitUntil: "domcontentloaded" });
     return ready(new Window(page));
+  }
+
+  /**
+   * Run the mocha tests inside the extension host, with the extension as it was built here, and return their report.
+   * The editor takes them as a test driver gives them: by what stands in the address of the window.
+   */
+  async runHostTests(folder, { environment = {} } = {}) {
+    const report = path.join(this.home, "report.json");
+    const driver = ["--vscode-option", "enable-smoke-test-driver"]; // else what is in the address is ignored, silently
+    await this.startCode({ vsix: undefined, args: driver, environment: { ORCH_TEST_REPORT: report, ...environment } });
+    await this.startBrowser();
+    const page = await this.browser.newPage();
+    let exit;
+    await page.exposeFunction("codeAutomationLog", () => undefined);
+    await page.exposeFunction("codeAutomationExit", (code) => (exit = code));
+    const remote = (file) => `vscode-remote://${this.code.authority}${file}`;
+    const payload = JSON.stringify([
+      ["extensionDevelopmentPath", remote(EXTENSION)],
+      ["extensionTestsPath", remote(path.join(EXTENSION, "dist/test/host/index.js"))],
+    ]);
+    await page.goto(`${this.code.url}/?folder=${folder}&payload=${encodeURIComponent(payload)}`);
+    await until(() => exit !== undefined, "the end of the tests in the extension host", 400);
+    const told = read(report);
+    if (!told) throw new Error(`The tests ended with ${exit} and left no report. ${read(`${report}.error`)}`);
+    return { exit, ...JSON.parse(told) };
   }
 
   /** End the editor, the browser, the hub and the agents, and remove the home. */
@@ -215,8 +246,8 @@ export class Machine {
 }
 
 async function ready(window) {
-  await window.page.locator(".monaco-workbench .part.statusbar").waitFor({ timeout: 90_000 });
-  await window.page.locator(".monaco-workbench .activitybar").waitFor({ timeout: 90_000 });
+  await window.page.locator(".monaco-workbench .part.statusbar").waitFor();
+  await window.page.locator(".monaco-workbench .activitybar").waitFor();
   return window;
 }
 
@@ -226,19 +257,26 @@ export class Window {
     this.page = page;
   }
 
+  /** Reload the window as a user does, and wait until it can be used again. */
+  async reload() {
+    const loaded = this.page.waitForEvent("domcontentloaded");
+    await this.command("Developer: Reload Window");
+    await loaded;
+    await ready(this);
+  }
+
   /** Run a command by its whole title, as the palette shows it. */
   async command(title) {
     const row = this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: title });
+    const box = this.page.locator(".quick-input-widget input.input");
     for (let attempt = 0; ; attempt++) {
-      await this.page.keyboard.press("F1");
-      const box = this.page.locator(".quick-input-widget input.input");
-      await box.waitFor({ state: "visible" });
-      await box.fill(`>${title}`);
       try {
+        await this.page.keyboard.press("F1");
+        await box.fill(`>${title}`, { timeout: 2_000 }); // the palette may just be closing
         await row.first().waitFor({ timeout: 5_000 });
         break;
       } catch (error) {
-        if (attempt === 6) throw error;
+        if (attempt === 8) throw error;
         await this.page.keyboard.press("Escape");
       }
     }
@@ -264,7 +302,7 @@ export class Window {
   /** Show orch's side bar. */
   async showOrch() {
     const tab = this.page.locator(".activitybar li", { has: this.page.locator('a[aria-label^="orch"]') });
-    await tab.waitFor({ timeout: 60_000 });
+    await tab.waitFor();
     if (!(await tab.getAttribute("class"))?.includes("checked")) await tab.click();
     await this.page.locator(".pane-header", { hasText: "Sessions" }).waitFor();
   }
@@ -282,13 +320,43 @@ export class Window {
     if ((await header.getAttribute("aria-expanded")) !== "true") await header.click();
   }
 
+  /** The row of a session, by the beginning of its title. */
   session(title) {
-    return this.rows("Sessions").filter({ hasText: title });
+    return this.page.locator(`.monaco-list-row[aria-label^="${title}"]`).first();
   }
 
   /** Wait until the label for screen readers of a session's row says its state. */
   async sessionIs(title, state) {
-    await this.page.locator(`.monaco-list-row[aria-label^="${title}, ${state}"]`).first().waitFor({ timeout: 60_000 });
+    await this.page
+      .locator(`.monaco-list-row[aria-label^="${title}"][aria-label*=", ${state}"]`)
+      .first()
+      .waitFor({ timeout: 60_000 });
+  }
+
+  /** Wait until the tree says of every session what the command line says, each once. */
+  async agrees(machine) {
+    let seen;
+    const isSame = async () => {
+      const expected = machine.sessions().filter(({ state }) => state !== "deleted" && state !== "archived");
+      seen = {
+        labels: await this.sessionLabels(),
+        expected: expected.map(({ title, state }) => `${title}, ${WORDS[state]}`),
+      };
+      const { labels } = seen;
+      return (
+        labels.length === expected.length &&
+        seen.expected.every((start) => labels.filter((label) => label.startsWith(start)).length === 1)
+      );
+    };
+    await until(isSame, "the tree to say what the command line says").catch((error) => {
+      throw new Error(`${error.message}: ${JSON.stringify(seen)}`);
+    });
+  }
+
+  /** What the tree of sessions says to a screen reader, row by row. */
+  async sessionLabels() {
+    const rows = this.page.locator('.monaco-list-row[aria-level="2"][aria-label*=" · "]');
+    return (await rows.evaluateAll((elements) => elements.map((element) => element.getAttribute("aria-label")))).sort();
   }
 
   /** The document within a webview: that of a session's page, or the dashboard. */
@@ -308,23 +376,36 @@ export class Window {
     }, `a webview with ${selector}`);
   }
 
+  /** Press a button of the dialog that is open. */
   async dialog(button) {
     await this.page.locator(".monaco-dialog-box .monaco-button", { hasText: button }).first().click();
   }
 
+  /** The notification with a text. */
   notification(text) {
     return this.page.locator(".notification-toast").filter({ hasText: text });
   }
 
+  /** What the status bar says. */
   async status() {
     return (await this.page.locator('.statusbar-item[id$="orch.status"]').textContent())?.trim() ?? "";
   }
 
+  /** Keep a picture of the window. */
   async shot(name) {
     fs.mkdirSync(SHOTS, { recursive: true });
     await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
   }
 }
+
+const WORDS = {
+  created: "starting",
+  running: "running",
+  waiting_for_user: "waits for you",
+  completed: "completed",
+  failed: "failed",
+  stopped: "stopped",
+};
 
 async function freePort() {
   return new Promise((resolve) => {

@@ -54,13 +54,13 @@ export async function apply(orch: Orch, session: Session): Promise<void> {
   );
   if (answer !== "Apply") return;
   const applied = await orch.call("orch/session/apply", { session: session.id, strategy });
-  const done = applied.message || `${count(applied.preview.files.length, "file")} came into your checkout.`;
+  const done = `${count(applied.preview.files.length, "file")} came into your checkout of ${session.projectSlug}.`;
   void vscode.window.showInformationMessage(done, "Undo").then((undo) => {
     if (undo) void orch.attempt(() => undoApply(orch, session));
   });
 }
 
 export async function undoApply(orch: Orch, session: Session): Promise<void> {
-  const undone = await orch.call("orch/session/apply", { session: session.id, undo: true });
-  void vscode.window.showInformationMessage(undone.message || "Your checkout is as it was before.");
+  await orch.call("orch/session/apply", { session: session.id, undo: true });
+  void vscode.window.showInformationMessage("Your checkout is as it was before.");
 }

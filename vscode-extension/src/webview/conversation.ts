@@ -7,7 +7,6 @@ import { fill, h } from "./dom";
 
 const FOLDED: ReadonlySet<Entry["kind"]> = new Set(["thought", "tool", "log"]);
 const MOST_SHOWN = 500;
-const AT_BOTTOM = 40;
 
 export class Conversation {
   readonly element = h("div", {
@@ -30,8 +29,6 @@ export class Conversation {
   }
 
   apply(events: Event[]): void {
-    const page = document.scrollingElement ?? document.body;
-    const wasAtBottom = page.scrollHeight - page.scrollTop - page.clientHeight < AT_BOTTOM;
     const touched = new Set<Entry>();
     for (const event of events) {
       const entry = this.transcript.apply(event);
@@ -43,7 +40,6 @@ export class Conversation {
     const least = entries[this.first]?.seq ?? 0;
     for (const entry of touched) if (entry.seq >= least) this.draw(entry);
     fill(this.plan, plan.length > 0 && h("h2", {}, "Plan"), plan.length > 0 && planList(plan));
-    if (wasAtBottom) page.scrollTop = page.scrollHeight;
   }
 
   /** Leave out what came before an entry. */

@@ -1,5 +1,7 @@
 /** Making elements without markup: whatever is text stays text. */
 
+const NEAR_END = 40;
+
 type Child = Node | string | false | undefined;
 type Properties<K extends keyof HTMLElementTagNameMap> = Partial<Omit<HTMLElementTagNameMap[K], "dataset">> & {
   aria?: Record<string, string>;
@@ -28,6 +30,14 @@ export function fill(element: HTMLElement, ...children: Child[]): void {
   );
   element.replaceChildren(...kept);
   element.hidden = kept.length === 0;
+}
+
+/** Change the page; whoever was looking at its end goes on doing so. */
+export function stayAtEnd(change: () => void): void {
+  const page = document.scrollingElement ?? document.body;
+  const wasAtEnd = page.scrollHeight - page.scrollTop - page.clientHeight < NEAR_END;
+  change();
+  if (wasAtEnd) page.scrollTop = page.scrollHeight;
 }
 
 interface Editor<Out> {

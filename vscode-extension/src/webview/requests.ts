@@ -14,7 +14,7 @@ export function requestForm(request: InputRequest, respond: (reply: Reply) => vo
     "section",
     { className: "request", aria: { labelledby: title.id } },
     title,
-    request.detail !== "" && h("pre", {}, request.detail),
+    request.detail !== "" && request.detail !== request.title && h("pre", {}, request.detail),
     body,
   );
 }

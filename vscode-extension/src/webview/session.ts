@@ -6,7 +6,7 @@ import { count } from "../readable";
 import type { Verb } from "../verbs";
 import type { FromSessionPage, ToSessionPage } from "../views/messages";
 import { Conversation } from "./conversation";
-import { editor, fill, h } from "./dom";
+import { editor, fill, h, stayAtEnd } from "./dom";
 import { requestForm } from "./requests";
 
 /** The verbs that have a button here, in this order. */
@@ -87,10 +87,10 @@ form.onsubmit = (event) => {
 window.addEventListener("message", ({ data }: MessageEvent<ToSessionPage>) => {
   switch (data.type) {
     case "session":
-      show(data.session, data.verbs, data.artifacts);
+      stayAtEnd(() => show(data.session, data.verbs, data.artifacts));
       break;
     case "events":
-      conversation.apply(data.events);
+      stayAtEnd(() => conversation.apply(data.events));
       break;
     case "log":
       log.textContent = (data.truncated ? "…\n" : "") + (data.lines.join("\n") || "It wrote nothing.");
