@@ -157,11 +157,23 @@ export interface Choice {
   options: string[];
 }
 
+/** Which paths are wanted, and by whom. */
+export interface ClaimPaths {
+  /** Its id or slug. */
+  project: string;
+  /** From the top of the project; a folder stands for all in it. */
+  paths: string[];
+  /** Who holds them; the user if left out. */
+  session?: string | null;
+}
+
 /** A merge that would not go through, predicted. */
 export interface Collision {
+  /** The same as long as it is about the same two. */
   id: string;
   projectId: string;
   against: CollisionAgainst;
+  /** The sides, in order; null is the base branch or the checkout. */
   sessions: [string, string | null];
   files: CollisionFile[];
   detectedAt: string;
@@ -174,7 +186,10 @@ export type CollisionAgainst = "session" | "base" | "checkout";
 export interface CollisionFile {
   path: string;
   kind: CollisionKind;
+  /** Empty where the lines are not what does not go together. */
   hunks: CollisionHunk[];
+  /** What each side itself calls it; null where a side does not have it. */
+  sidePaths: [string | null, string | null];
 }
 
 /** The lines of each side that do not go together, in each side's own numbers. */
@@ -184,6 +199,11 @@ export interface CollisionHunk {
 
 /** How two sides of one file collide. */
 export type CollisionKind = "content" | "add_add" | "modify_delete" | "rename";
+
+/** What would not merge now. */
+export interface CollisionList {
+  items: Collision[];
+}
 
 /** A task as the user gave it: who is to do what, where, with which words. */
 export interface Command {
@@ -389,9 +409,26 @@ export interface InputRequest {
 /** Whether the agent wants leave to do something, or to know something. */
 export type InputRequestKind = "approval" | "question";
 
+/** A path that a session, or the user, wants for itself for a while. */
+export interface Lease {
+  id: string;
+  projectId: string;
+  /** Null where the user holds it. */
+  sessionId: string | null;
+  /** From the top of the project; a directory stands for all that lies in it. */
+  path: string;
+  createdAt: string;
+}
+
+/** Who wants which paths for itself. */
+export interface LeaseList {
+  items: Lease[];
+}
+
 /** Lines of one side, counted from 1, both ends included. */
 export interface LineRange {
   startLine: number;
+  /** startLine - 1 where the side has no lines there: it deleted them, say. */
   endLine: number;
 }
 
@@ -403,6 +440,12 @@ export interface ListArtifacts {
   project?: string | null;
   session?: string | null;
   kinds?: ArtifactKind[] | null;
+}
+
+/** Which collisions. */
+export interface ListCollisions {
+  project?: string | null;
+  session?: string | null;
 }
 
 /** Which commands. */
@@ -422,6 +465,11 @@ export interface ListEvents {
   /** `session.*` takes all that begin so. */
   types?: string[] | null;
   limit?: number;
+}
+
+/** Which leases. */
+export interface ListLeases {
+  project?: string | null;
 }
 
 /** Which page of the projects. */
@@ -454,6 +502,14 @@ export interface LogTail {
 export interface LonelyCommit {
   commit: string;
   subject: string;
+}
+
+/** In which order ended sessions come home so that the fewest conflict. */
+export interface MergePlan {
+  /** Sessions that ended and did something that is not at home yet. */
+  order: string[];
+  /** Pairs that collide; first those without which more sessions would come home together. */
+  settleFirst: [string, string][];
 }
 
 /** Which artifact. */
@@ -505,6 +561,12 @@ export interface PlanEntry {
   text: string;
   /** pending, in_progress or completed. */
   status: string;
+}
+
+/** Whose sessions to bring home. */
+export interface PlanMerge {
+  /** Its id or slug. */
+  project: string;
 }
 
 /** How an agent's requests for approval are decided without the user. */
@@ -610,6 +672,11 @@ export interface ReadTranscript {
 /** Why a session is in its state. */
 export type Reason = "provisioning" | "starting" | "waiting_for_client" | "queued_by_limit" | "parked_until_reset" | "turn_ended" | "agent_error" | "api_error" | "usage_limit" | "not_logged_in" | "agent_unavailable" | "worktree_failed" | "exited_without_result" | "killed" | "lost" | "machine_restarted" | "output_limit" | "silent_limit" | "disk_full" | "user_stopped" | "refused";
 
+/** Which lease to end. */
+export interface ReleaseLease {
+  lease: string;
+}
+
 /** The answer to an input request. */
 export interface RespondToInput {
   /** Its id, or a unique beginning of it. */
@@ -694,6 +761,10 @@ export interface Session {
   startedAt: string | null;
   endedAt: string | null;
   updatedAt: string;
+  /** How an archived or deleted session had ended: completed, failed or stopped. */
+  stateBefore: State | null;
+  /** Since when nothing but numbers and ids is left of it; it is in no list any more. */
+  purgedAt: string | null;
   /** Grows with every change of this object. */
   version: number;
 }
@@ -782,6 +853,13 @@ export interface TailLog {
   /** Its id, or a unique beginning of it. */
   session: string;
   lines?: number;
+}
+
+/** Whom to tell of which collision. */
+export interface TellCollision {
+  collision: string;
+  /** The side that is told what the other one changed. */
+  session: string;
 }
 
 /** Some entries of a conversation, in order. */
@@ -954,6 +1032,35 @@ export interface EventData {
     branch: string;
     changes: Changes;
   };
+  /** A session's work was committed on its branch, as the user. */
+  "worktree.committed": {
+    path: string;
+    branch: string;
+    commit: string;
+    files: number;
+    /** Of the files; the first 1000 at most. */
+    paths: string[];
+  };
+  /** A session's work came into the project's own checkout. */
+  "checkout.applied": {
+    /** patch, merge, squash or rebase. */
+    strategy: string;
+    /** What the checkout's branch is at now; null where nothing was committed. */
+    commit: string | null;
+    files: number;
+    /** Of the files; the first 1000 at most. */
+    paths: string[];
+    /** The ref that has what was there before. */
+    record: string;
+  };
+  /** An application of a session's work was taken back: the checkout is as it was before. */
+  "checkout.undone": {
+    files: number;
+    /** Of the files; the first 1000 at most. */
+    paths: string[];
+    /** The ref that had what was there before. */
+    record: string;
+  };
   /** An agent's process runs. */
   "run.started": {
     pid: number;
@@ -1099,6 +1206,21 @@ export interface EventData {
   "collision.cleared": {
     collision: Collision;
   };
+  /** A session or the user wants a path for itself. */
+  "lease.claimed": {
+    lease: Lease;
+  };
+  /** A session is about to change a path that another one holds; the holder's session is the event's. */
+  "lease.contested": {
+    lease: Lease;
+    /** The session that names the path. */
+    by: string;
+    path: string;
+  };
+  /** A lease ended. */
+  "lease.released": {
+    lease: Lease;
+  };
   /** A hub began to serve. */
   "hub.started": {
     version: string;
@@ -1197,6 +1319,18 @@ export interface Methods {
   "orch/session/commit": { params: CommitSession; result: Committed };
   /** Bring a session's work into the project's checkout; refused on a conflict or over work that is not committed. */
   "orch/session/apply": { params: ApplySession; result: Applied };
+  /** Return the pairs of sides that would not merge, with the lines of each side. */
+  "orch/collision/list": { params: ListCollisions; result: CollisionList };
+  /** Return in which order to bring ended sessions home, and which pair to settle first. */
+  "orch/collision/plan": { params: PlanMerge; result: MergePlan };
+  /** Give a session a follow-up that says what the other side changed, with the hunks. */
+  "orch/collision/tell": { params: TellCollision; result: Session };
+  /** Want paths for oneself: an agent that is about to change one of them has to ask. Refused if another holds one. */
+  "orch/lease/claim": { params: ClaimPaths; result: LeaseList };
+  /** End a lease. */
+  "orch/lease/release": { params: ReleaseLease; result: object };
+  /** Return the leases there are. */
+  "orch/lease/list": { params: ListLeases; result: LeaseList };
   /** Return the files that sessions left, the newest first. */
   "orch/artifact/list": { params: ListArtifacts; result: ArtifactPage };
   /** Return the content of an artifact. */
@@ -1217,6 +1351,7 @@ export type MethodName = keyof Methods;
 
 /** The methods that change something, and so take a `requestKey`. */
 export const CHANGING: ReadonlySet<MethodName> = new Set<MethodName>([
+  "orch/hub/shutdown",
   "orch/project/add",
   "orch/project/update",
   "orch/project/remove",
@@ -1234,6 +1369,9 @@ export const CHANGING: ReadonlySet<MethodName> = new Set<MethodName>([
   "orch/session/restore",
   "orch/session/commit",
   "orch/session/apply",
+  "orch/collision/tell",
+  "orch/lease/claim",
+  "orch/lease/release",
 ]);
 
 /** What the server says by itself. */
