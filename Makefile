@@ -37,9 +37,9 @@ check: $(INSTALLED) $(NPM_INSTALLED) ## Format, lint, types, the order of the ro
 test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
 	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow and not faults"
 
-test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox with only the loopback interface
+test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=1: write their table in docs/agents.md)
 	$(BIN)/python -m tests.agents_real.programs
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m agents
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m agents $(if $(UPDATE),--update-expected) tests/agents_real
 
 test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
 	$(BIN)/python -m tests.faults $(if $(FULL),--full)

@@ -3,6 +3,7 @@
 Whole conversations are in tests/recordings/claude/; here is what a recording does not reach.
 """
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -603,6 +604,27 @@ def test_usage_without_models_is_summed() -> None:
     assert only(talk.facts[-2:], UsageSeen).usage == Usage(input_tokens=20, output_tokens=10, cost_usd=None)
 
 
+@pytest.mark.parametrize(
+    ("counted", "used"),
+    [
+        ((50, 5), Usage(input_tokens=50, output_tokens=5, cost_usd=0.3)),  # the program forgot what was before
+        ((150, 25), Usage(input_tokens=50, output_tokens=5, cost_usd=0.2)),  # it counts it again
+        ((160, 27), Usage(input_tokens=60, output_tokens=7, cost_usd=0.2)),  # a subagent worked beside
+    ],
+)
+def test_usage_of_a_resumed_run_is_its_own(counted: tuple[int, int], used: Usage) -> None:
+    talk = Talk()
+    before = Usage(input_tokens=100, output_tokens=20, cost_usd=0.1)
+    talk.dialogue.task = dataclasses.replace(talk.dialogue.task, conversation_id="c", usage_before=before)
+    model = {"inputTokens": counted[0], "outputTokens": counted[1]}
+    turn = {"input_tokens": 50, "output_tokens": 5}
+    talk.hears(a_result(modelUsage={"a": model}, usage=turn, total_cost_usd=0.3))
+    assert only(talk.facts, UsageSeen).usage == used
+    model = {"inputTokens": counted[0] + 50, "outputTokens": counted[1] + 5}
+    talk.hears(a_result(modelUsage={"a": model}, usage=turn, total_cost_usd=0.3))
+    assert only(talk.facts[-2:], UsageSeen).usage.input_tokens == used.input_tokens + 50
+
+
 # The end of the program.
 
 
@@ -614,7 +636,7 @@ def test_usage_without_models_is_summed() -> None:
         (Exit(signal=9), Reason.KILLED, "signal 9"),
         (Exit(code=143), Reason.KILLED, "signal 15"),
         (Exit(), Reason.LOST, "not known"),
-        (Exit(code=1, stderr_tail="No conversation found with session ID: x"), Reason.AGENT_ERROR, "start a new"),
+        (Exit(code=1, stderr_tail="No conversation found with session ID: x"), Reason.AGENT_ERROR, "by directory"),
         (Exit(code=1, stderr_tail="Error: Session ID x is already in use."), Reason.AGENT_ERROR, "open"),
         (Exit(code=1, stderr_tail="cannot be used with root/sudo privileges"), Reason.AGENT_ERROR, "other than root"),
         (Exit(code=1, stderr_tail="Not logged in · Please run /login"), Reason.NOT_LOGGED_IN, "Log in"),

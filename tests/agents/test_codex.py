@@ -9,6 +9,7 @@ import pytest
 from orch_server.agents.adapter import (
     Answer,
     Asked,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
@@ -127,7 +128,7 @@ def test_the_handshake() -> None:
         (Action.PLAN, Policy.ASK, "never", "readOnly"),
         (Action.IMPLEMENT, Policy.DENY, "on-request", "readOnly"),
         (Action.IMPLEMENT, Policy.ASK, "untrusted", "workspaceWrite"),
-        (Action.IMPLEMENT, Policy.AUTO_EDIT, "on-request", "workspaceWrite"),
+        (Action.IMPLEMENT, Policy.AUTO_EDIT, "untrusted", "workspaceWrite"),
         (Action.IMPLEMENT, Policy.AUTO_ALL, "on-request", "workspaceWrite"),
     ],
 )
@@ -152,10 +153,9 @@ def test_a_handshake_that_fails() -> None:
     client.prompt()
     client.answer_last(result={})
     facts = client.answer_last(error={"code": -32600, "message": "no rollout found for thread id gone"})
-    assert facts == [
-        TurnEnded(Reason.AGENT_ERROR, "Codex could not resume it: no rollout found for thread id gone"),
-    ]
-    assert client.prompt(prompt_id="p2") == facts
+    ended = TurnEnded(Reason.AGENT_ERROR, "Codex could not resume it: no rollout found for thread id gone")
+    assert facts == [ConversationLost(), ended]
+    assert client.prompt(prompt_id="p2") == [ended]
     assert not client.dialogue.busy
 
 

@@ -24,7 +24,7 @@ RECORDINGS = Path(__file__).parents[1] / "recordings"
 
 
 # The folders whose name is not the agent's.
-FOLDERS = {"copilot-acp": "copilot", "gemini-acp": "gemini", "opencode-acp": "opencode"}
+FOLDERS = {"codex-app-server": "codex", "copilot-acp": "copilot", "gemini-acp": "gemini", "opencode-acp": "opencode"}
 AGENTS = build_catalog({}, python=sys.executable, demo_state="/nowhere")
 ADAPTERS: dict[str, Adapter] = {
     folder.name: AGENTS[FOLDERS.get(folder.name, folder.name)] for folder in RECORDINGS.iterdir() if folder.is_dir()

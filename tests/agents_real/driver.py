@@ -12,7 +12,6 @@ import uuid
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,27 +27,15 @@ from orch_server.agents.adapter import (
     Task,
     TurnEnded,
 )
-from orch_server.domain.events import AgentMessage
 from orch_server.domain.session import Action, InputRequestKind, Policy
 from orch_server.services.policy import decide
 from tests.agents_real import programs
+from tests.agents_real.surroundings import Real
 from tests.fakes.scripted_model import ScriptedModel
 
 Found = TypeVar("Found")
-PATIENCE = 30.0
+PATIENCE = 90.0
 """Seconds in which a program must say something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Real:
-    """What a real program needs to work against the scripted model."""
-
-    adapter: Adapter
-    model: str
-    prepare: Callable[[Path, str], dict[str, str]]
-    """Given a home and the model's address, writes what the program wants to find and returns its variables."""
-    later: Callable[[Path], None] = lambda home: None
-    """Given a home, makes it look as it would some minutes later, where that matters to the program."""
 
 
 class Place:
@@ -59,10 +46,7 @@ class Place:
         self.directory = directory
         self.model = model
         self.environment = real.prepare(Path(os.environ["HOME"]), model.url)
-
-    def wait_some_minutes(self) -> None:
-        """Make it look to the program as if some minutes had passed."""
-        self.real.later(Path(os.environ["HOME"]))
+        self.runs: list[Run] = []
 
     @asynccontextmanager
     async def run(
@@ -98,6 +82,7 @@ class Place:
             start_new_session=True,
         )
         run = Run(adapter, task, process)
+        self.runs.append(run)
         try:
             yield run
             await run.gone()
@@ -175,6 +160,21 @@ class Run:
             except TimeoutError:
                 pass
 
+    async def second_prompt(self, text: str) -> tuple[str, str]:
+        """Send a prompt of the Agent Client Protocol while one is worked on; return with which reasons both stop."""
+        [turn] = self.dialogue.state["turns"]
+        params = {"sessionId": self.one(ConversationNamed).conversation_id, "prompt": [{"type": "text", "text": text}]}
+        second = {"jsonrpc": "2.0", "id": 9001, "method": "session/prompt", "params": params}
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{json.dumps(second)}\n".encode())
+        stops: dict[str, str] = {}
+        while len(stops) < 2:
+            await self._listen(PATIENCE)
+            message = json.loads(self.lines[-1].removeprefix("< "))
+            if "stopReason" in (message.get("result") or {}):
+                stops[str(message["id"])] = message["result"]["stopReason"]
+        return stops[turn["call"]], stops["9001"]
+
     async def turn(self, text: str) -> TurnEnded:
         """Hand in a text and return how its turn ends."""
         self.prompt(text)
@@ -189,17 +189,7 @@ class Run:
         [fact] = self.all_of(kind)
         return fact
 
-    @property
-    def conversation(self) -> str:
-        """The program's own name of the conversation."""
-        return self.all_of(ConversationNamed)[-1].conversation_id
-
-    @property
-    def said(self) -> str:
-        """All messages, one after the other."""
-        return "".join(message.text for message in self.all_of(AgentMessage))
-
-    async def gone(self, patience: float = 10) -> None:
+    async def gone(self, patience: float = 30) -> None:
         """Close the program's input and take what it says until its end."""
         if self.exit is not None:
             return

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.agents_real.surroundings import REALS
 from tests.fakes.scripted_model import ScriptedModel
 from tests.home import OrchHome
 from tests.waiting import wait_until
@@ -26,7 +27,8 @@ def main(agent: str, program: str, repository: str, place: Path) -> None:
     (programs / agent).symlink_to(program)
     with ScriptedModel() as model:
         home.environment["PATH"] = f"{programs}:{home.environment['PATH']}"
-        home.environment |= _environment(agent, model.url)
+        home.environment |= REALS[agent].prepare(Path(home.environment["HOME"]), model.url)
+        home.environment["TERM"] = "dumb"
         try:
             _work(home, agent, clone)
         finally:
@@ -73,23 +75,6 @@ def _work(home: OrchHome, agent: str, clone: Path) -> None:
 
     assert _digest(clone) == before
     print("the main checkout is byte-identical")
-
-
-def _environment(agent: str, url: str) -> dict[str, str]:
-    common = {"TERM": "dumb"}
-    match agent:
-        case "claude":
-            return common | {
-                "ANTHROPIC_BASE_URL": url,
-                "ANTHROPIC_API_KEY": "sk-test",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-                "CLAUDE_CODE_MAX_RETRIES": "0",
-                "DISABLE_AUTOUPDATER": "1",
-                "DISABLE_ERROR_REPORTING": "1",
-                "DISABLE_TELEMETRY": "1",
-            }
-        case _:
-            raise ValueError(agent)
 
 
 def _said(home: OrchHome, session_id: str) -> str:

@@ -35,7 +35,9 @@ from typing import Any, Self, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 DIRECTIVE = re.compile(r"\[\[(\w+)(?: (.*?))?\]\]", re.DOTALL)
-WORKING_DIRECTORY = re.compile(r"<cwd>(.*?)</cwd>|[Ww]orking (?:in the )?directory:?\s*`?([^\s`<]+)")
+WORKING_DIRECTORY = re.compile(
+    r"<cwd>(.*?)</cwd>|[Ww]orking (?:in the )?directory:?\s*`?(/[^\s`<]+)|Workspace Directories:\**\s+- (/[^\s`<]+)"
+)
 USAGE = (100, 20)
 PACE = 0.1
 """Seconds between two words of `[[slow N]]`."""
@@ -579,6 +581,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(200, completion)
 
     def _gemini(self, body: Json, *, streamed: bool) -> None:
+        body.setdefault("model", self._path().rpartition("/")[2].partition(":")[0])
         step = self._answerable("gemini", body, read_gemini(body))
         if step is not None:
             response = gemini_response(step, body)

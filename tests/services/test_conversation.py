@@ -8,6 +8,7 @@ import pytest
 from orch_server.agents.adapter import (
     Answer,
     Asked,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
@@ -120,11 +121,11 @@ class Book:
 class Scene:
     """A conversation under test."""
 
-    def __init__(self, *, stopping: bool = False, **changed: Any) -> None:
+    def __init__(self, *, ending: Reason | None = None, **changed: Any) -> None:
         self.session = session_record(**{"state": State.RUNNING, "policy": Policy.ASK} | changed)
         self.book = Book(self.session)
         self.dialogue = Script()
-        self.conversation = Conversation(self.session, self.dialogue, self.book, root="/tree", stopping=stopping)
+        self.conversation = Conversation(self.session, self.dialogue, self.book, root="/tree", ending=ending)
 
     def hear(self, *facts: Fact) -> None:
         """Let the agent tell facts."""
@@ -159,23 +160,30 @@ def test_the_next_queued_text_goes_out_when_a_turn_ends() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fact", "stopping", "state", "reason"),
+    ("fact", "ending", "state", "reason"),
     [
-        (TurnEnded(Reason.API_ERROR, "500"), False, State.FAILED, Reason.API_ERROR),
-        (TurnEnded(Reason.USER_STOPPED), False, State.STOPPED, Reason.USER_STOPPED),
-        (TurnEnded(Reason.API_ERROR, "500"), True, State.RUNNING, None),
-        (TurnEnded(), True, State.RUNNING, None),
+        (TurnEnded(Reason.API_ERROR, "500"), None, State.FAILED, Reason.API_ERROR),
+        (TurnEnded(Reason.USER_STOPPED), None, State.STOPPED, Reason.USER_STOPPED),
+        (TurnEnded(Reason.API_ERROR, "500"), Reason.USER_STOPPED, State.RUNNING, None),
+        (TurnEnded(), Reason.USER_STOPPED, State.RUNNING, None),
+        (TurnEnded(Reason.USER_STOPPED), Reason.SILENT_LIMIT, State.RUNNING, None),
     ],
 )
 def test_how_a_turn_ends_decides_the_state(
-    fact: TurnEnded, stopping: bool, state: State, reason: Reason | None
+    fact: TurnEnded, ending: Reason | None, state: State, reason: Reason | None
 ) -> None:
-    scene = Scene(stopping=stopping, queued=[queued("later")])
-    if fact.reason is None and not stopping:
-        scene.session.queued = []
+    scene = Scene(ending=ending, queued=[queued("later")])
     scene.hear(fact)
     assert (scene.session.state, scene.session.reason) == (state, reason)
     assert scene.dialogue.prompted == [], "what failed or is stopped is not followed by the queue"
+
+
+def test_a_conversation_that_is_lost_is_told_with_what_to_do() -> None:
+    scene = Scene()
+    scene.hear(ConversationLost(), TurnEnded(Reason.AGENT_ERROR, "No such conversation"))
+    assert scene.session.state == State.FAILED
+    assert scene.session.message.startswith("No such conversation\n")
+    assert f"orch resume {scene.session.id} --anew" in scene.session.message
 
 
 def test_an_approval_waits_for_the_user_and_the_answer_goes_on() -> None:

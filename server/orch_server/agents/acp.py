@@ -34,6 +34,7 @@ from orch_server.agents.adapter import (
     Answer,
     Asked,
     Capabilities,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
@@ -584,7 +585,8 @@ class AcpDialogue(Dialogue):
         elif "resume" in (abilities.get("sessionCapabilities") or {}):
             self._call(output, "session/resume", {"sessionId": conversation, **place})
         else:
-            text = f"{name} cannot resume a conversation (it offers no session/load). Start a new session instead."
+            text = f"{name} cannot resume a conversation: it offers no session/load."
+            output.facts.append(ConversationLost())
             self._break(output, Reason.AGENT_ERROR, text)
 
     def _session_opened(self, output: Output, result: Mapping[str, Any]) -> None:
@@ -607,6 +609,7 @@ class AcpDialogue(Dialogue):
             text += f" It offers: {', '.join(self.state['logins'])}."
         elif method in {"session/load", "session/resume"}:
             text = f"{name} could not resume its conversation: {text}"
+            output.facts.append(ConversationLost())
         elif method not in {"initialize", "session/new"}:
             text = f"{name} refused {method}: {text}"
         self._break(output, reason, text)

@@ -48,6 +48,8 @@ class Task:
     prompt: str = ""
     """The text the run begins with, for programs that take it as an argument; the dialogue gets it by `prompt`."""
     as_root: bool = False
+    usage_before: Usage = field(default_factory=Usage)
+    """What the session had used before this run, for programs that count it again when they resume."""
 
     @property
     def read_only(self) -> bool:
@@ -81,6 +83,11 @@ class ConversationNamed:
     """The program told, or took, its own name of the conversation; it can be resumed by it."""
 
     conversation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLost:
+    """The program cannot go on with the conversation that it was to resume; the turn fails for that reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +143,7 @@ class Withdrawn:
     reason: str
 
 
-Fact = ConversationNamed | PromptAccepted | TurnEnded | UsageSeen | Asked | Withdrawn | EventData
+Fact = ConversationNamed | ConversationLost | PromptAccepted | TurnEnded | UsageSeen | Asked | Withdrawn | EventData
 """What a program told. Of the events a dialogue gives `agent.*` (but no AgentUsage), in a replay InputAnswered too."""
 
 

@@ -8,7 +8,8 @@ Written from recordings of 2.1.197 and 2.1.330 (tests/recordings/claude/). What 
 * `can_use_tool` waits for its `control_response` for ever; `control_cancel_request` takes it back.
 * A user's text is acknowledged by `command_lifecycle` (2.1.330) and by its echo (`isReplay`), whichever comes first.
 * Text streams as `stream_event`; the `assistant` line that follows repeats it and only what is new of it is told.
-* Costs and `modelUsage` are cumulative over the process.
+* Costs and `modelUsage` are cumulative over the process, and since 2.1.330 over the conversation, where the process
+  before could save them.
 * Plan mode asks the client about everything, so that only the tool list and a refusal make it read-only.
 """
 
@@ -25,9 +26,11 @@ from orch_server.agents.adapter import (
     Answer,
     Asked,
     Capabilities,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
+    Fact,
     Launch,
     Line,
     Output,
@@ -139,6 +142,7 @@ def new_state() -> Json:
         "error": None,  # the kind of error that the last synthetic message told
         "resets_at": None,
         "usage": [0, 0, None],
+        "usage_before": None,  # what the program counts that earlier runs used: input, output, cost
     }
 
 
@@ -236,7 +240,7 @@ class ClaudeDialogue(Dialogue):
         if unfinished and end.code == 0 and not self.state["interrupting"]:
             self._end_turn(output)  # of a result after which it left at its own will
         if unfinished and (self.busy or not self.state["results"]):
-            output.facts.append(_explain_exit(end, was_interrupted=self.state["interrupting"]))
+            output.facts += _end_of_turn(_explain_exit(end, was_interrupted=self.state["interrupting"]))
         self.state.update(requests={}, tools={}, turn=False, held=None, sent=[], interrupting=False)
         return output
 
@@ -548,7 +552,7 @@ class ClaudeDialogue(Dialogue):
         """Tell the end of the turn whose last result was told."""
         if self.state["held"] is not None:
             reason, text, resets_at = self.state["held"]
-            output.facts.append(TurnEnded(Reason(reason) if reason else None, text, resets_at))
+            output.facts += _end_of_turn(TurnEnded(Reason(reason) if reason else None, text, resets_at))
             self.state.update(turn=False, interrupting=False, held=None)
 
     def _turn_ended(self, data: Json) -> TurnEnded:
@@ -577,15 +581,30 @@ class ClaudeDialogue(Dialogue):
         """Return the whole run's usage where this result changed it."""
         used = self.state["usage"]
         before = list(used)
+        counted_before = [0, 0, 0.0]
         if models := data.get("modelUsage"):
             used[0] = sum(_tokens(model, *INPUT_TOKENS_OF_MODEL) for model in models.values())
             used[1] = sum(_tokens(model, "outputTokens") for model in models.values())
+            counted_before = self._counted_before(used, data.get("usage") or {})
+            used[0], used[1] = used[0] - counted_before[0], used[1] - counted_before[1]
         elif usage := data.get("usage"):
             used[0] += _tokens(usage, *INPUT_TOKENS)
             used[1] += _tokens(usage, "output_tokens")
         if data.get("total_cost_usd") is not None:
-            used[2] = round(float(data["total_cost_usd"]), 8)
+            used[2] = round(float(data["total_cost_usd"]) - counted_before[2], 8)
         return Usage(input_tokens=used[0], output_tokens=used[1], cost_usd=used[2]) if used != before else None
+
+    def _counted_before(self, total: list[Any], turn: Json) -> list[Any]:
+        """Return what of the first total of a resumed run is not of this turn: at most what earlier runs used."""
+        if self.state.get("usage_before") is None:
+            earlier, resumed = self.task.usage_before, self.task.conversation_id is not None
+            tokens_in = min(earlier.input_tokens, total[0] - _tokens(turn, *INPUT_TOKENS)) if resumed else 0
+            tokens_out = min(earlier.output_tokens, total[1] - _tokens(turn, "output_tokens")) if resumed else 0
+            tokens_in, tokens_out = max(0, tokens_in), max(0, tokens_out)
+            share = (tokens_in + tokens_out) / max(1, earlier.input_tokens + earlier.output_tokens)
+            self.state["usage_before"] = [tokens_in, tokens_out, share * (earlier.cost_usd or 0)]
+        before: list[Any] = self.state["usage_before"]
+        return before
 
     # What else it tells.
 
@@ -720,11 +739,12 @@ INPUT_TOKENS_OF_MODEL = ("inputTokens", "cacheCreationInputTokens", "cacheReadIn
 
 LIMIT_TEXT = re.compile(r"usage limit|limit reached|(hit|reached) your .{0,40}limit|rate.limit", re.IGNORECASE)
 LOGIN_HINT = "Log in by running `claude` in a terminal (or set its API key), then resume the session."
+NO_CONVERSATION = "No conversation found"
 DIAGNOSES = (
     (
-        "No conversation found",
+        NO_CONVERSATION,
         Reason.AGENT_ERROR,
-        "Claude Code keeps conversations by directory, and forgets them after some weeks; start a new session.",
+        "Claude Code keeps conversations by directory, and forgets them after some weeks.",
     ),
     ("is already in use", Reason.AGENT_ERROR, "Another Claude Code has this conversation open; end it, then resume."),
     ("cannot be used with root", Reason.AGENT_ERROR, "Run orch as a user other than root."),
@@ -755,6 +775,12 @@ def _explain_exit(end: Exit, *, was_interrupted: bool) -> TurnEnded:
         return TurnEnded(Reason.LOST, f"It is not known how Claude Code ended.{tail}")
     text = f"Claude Code exited with code {end.code} before the turn ended.{tail}"
     return TurnEnded(Reason.EXITED_WITHOUT_RESULT, text)
+
+
+def _end_of_turn(ended: TurnEnded) -> list[Fact]:
+    """Return the end of a turn, before it that the conversation is not there any more if that is why."""
+    lost = ended.reason == Reason.AGENT_ERROR and NO_CONVERSATION in ended.text
+    return [ConversationLost(), ended] if lost else [ended]
 
 
 def _diagnose(text: str) -> TurnEnded | None:

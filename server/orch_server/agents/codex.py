@@ -30,6 +30,7 @@ from orch_server.agents.adapter import (
     Adapter,
     Answer,
     Capabilities,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
@@ -449,6 +450,8 @@ class CodexDialogue(Dialogue):
         doing = {"initialize": "start", "thread/start": "begin a conversation", "thread/resume": "resume it"}[method]
         text = f"Codex could not {doing}: {error_text(error)}"
         self.state["failure"] = [text_reason(text, Reason.AGENT_ERROR).value, text]
+        if method == "thread/resume":
+            output.facts.append(ConversationLost())
         self._advance(output)
 
     def _advance(self, output: Output) -> None:
@@ -680,10 +683,10 @@ def _rules(task: Task) -> tuple[str, dict[str, Any]]:
     match task.policy:
         case Policy.DENY:
             return "on-request", _READ_ONLY
-        case Policy.ASK:
-            return "untrusted", _WORKSPACE
-        case _:
+        case Policy.AUTO_ALL:
             return "on-request", _WORKSPACE
+        case _:
+            return "untrusted", _WORKSPACE
 
 
 def _tokens_of(counts: Mapping[str, Any]) -> list[int]:

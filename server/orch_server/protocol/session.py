@@ -81,6 +81,9 @@ class ResumeSession(NamedSession):
     """How to go on."""
 
     text: str | None = Field(default=None, min_length=1)
+    anew: bool = Field(
+        default=False, description="Begin a new conversation of the agent, with what was said so far as its context."
+    )
 
 
 class UpdateSession(NamedSession):
@@ -222,8 +225,8 @@ async def stop(call: Call, params: NamedSession) -> Session:
 
 @request("orch/session/resume", changes=True)
 async def resume(call: Call, params: ResumeSession) -> Session:
-    """Go on with an ended session in the agent's own conversation."""
-    return await sessions.resume(call.context, call.caller, params.session, params.text)
+    """Go on with an ended session in the agent's own conversation, or anew with the transcript as context."""
+    return await sessions.resume(call.context, call.caller, params.session, params.text, anew=params.anew)
 
 
 @request("orch/session/logTail")

@@ -6,6 +6,7 @@ from typing import Protocol
 from orch_server.agents.adapter import (
     Answer,
     Asked,
+    ConversationLost,
     ConversationNamed,
     Dialogue,
     Exit,
@@ -44,6 +45,7 @@ from orch_server.domain.session import (
     State,
     Usage,
 )
+from orch_server.services.ends import told
 from orch_server.services.policy import decide
 from orch_server.store.records import SessionRecord
 
@@ -79,14 +81,16 @@ class Conversation:
         *,
         root: str,
         usage_before: Usage | None = None,
-        stopping: bool = False,
+        ending: Reason | None = None,
     ) -> None:
         self.session = session
         self.dialogue = dialogue
         self.ledger = ledger
         self._root = root
         self._usage_before = usage_before or Usage()
-        self._stopping = stopping
+        self._ending = ending
+        """Why the hub itself ends the run; None while it does not."""
+        self._lost = False
 
     def begin(self, prompt: Prompt | None) -> None:
         """Begin a run: the handshake, and the first text if there is one."""
@@ -156,6 +160,8 @@ class Conversation:
                     self.ledger.contested(fact.paths)
             case ConversationNamed(conversation_id):
                 self.session.agent_session_id = conversation_id
+            case ConversationLost():
+                self._lost = True
             case PromptAccepted():
                 self._accepted(fact)
             case UsageSeen(usage):
@@ -219,15 +225,21 @@ class Conversation:
         if fact.reason is None:
             self.ledger.emit(TurnCompleted(text=fact.text, usage=session.usage))
             self._settle()
-            if not self._stopping and not self.send_next() and session.state in LIVE:
+            if self._ending is None and not self.send_next() and session.state in LIVE:
                 self.ledger.move(State.COMPLETED, Reason.TURN_ENDED)
             return
-        self.ledger.emit(TurnFailed(reason=fact.reason, message=fact.text))
-        session.resumes_at = fact.resets_at if fact.reason == Reason.USAGE_LIMIT else None
+        reason = fact.reason
+        if reason == Reason.USER_STOPPED and self._ending is not None:
+            reason = self._ending
+        self.ledger.emit(TurnFailed(reason=reason, message=fact.text))
+        session.resumes_at = fact.resets_at if reason == Reason.USAGE_LIMIT else None
         self._settle()
-        if session.state in LIVE and not self._stopping:
-            state = State.STOPPED if fact.reason == Reason.USER_STOPPED else State.FAILED
-            self.ledger.move(state, fact.reason, fact.text)
+        if session.state in LIVE and self._ending is None:
+            if reason == Reason.USER_STOPPED:
+                self.ledger.move(State.STOPPED, reason, fact.text)
+            else:
+                message = told(reason, fact.text, session.id, conversation_lost=self._lost)
+                self.ledger.move(State.FAILED, reason, message)
 
     def _settle(self) -> None:
         """Let the state say whether the user is waited for."""

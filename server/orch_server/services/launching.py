@@ -20,6 +20,7 @@ from orch_server.domain.session import (
     Reason,
     Session,
     State,
+    Usage,
 )
 from orch_server.runtime.runs import LaunchFailed, RunSpec
 from orch_server.services import furnishing, ports, projects, readonly, worktrees
@@ -138,7 +139,7 @@ def find_program(adapter: Adapter, environment: Environment) -> str:
     )
 
 
-def task_for(session: SessionRecord, run_id: str, project_path: str) -> Task:
+def task_for(session: SessionRecord, run_id: str, project_path: str, usage_before: Usage) -> Task:
     """Return what a run of the session is for."""
     return Task(
         session_id=session.id,
@@ -150,6 +151,7 @@ def task_for(session: SessionRecord, run_id: str, project_path: str) -> Task:
         conversation_id=session.agent_session_id,
         new_conversation_id=str(uuid.uuid5(uuid.NAMESPACE_OID, run_id)),
         as_root=os.geteuid() == 0,
+        usage_before=usage_before,
     )
 
 
@@ -163,7 +165,7 @@ async def _launch(
 ) -> None:
     run_id = random_id(16)
     project = projects.get(context, session.project_id)
-    task = task_for(session, run_id, project.path)
+    task = task_for(session, run_id, project.path, session.usage)
     row, prompt = await context.store.write(lambda transaction: _begin_run(transaction, adapter, task))
     launch = adapter.launch(replace(task, prompt=prompt.text if prompt else ""))
     crashpoint("launch.recorded")

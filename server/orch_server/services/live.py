@@ -29,6 +29,7 @@ from orch_server.runtime.runs import InputRefused, Run, RunnerGone
 from orch_server.services import leases, turns
 from orch_server.services.context import Context
 from orch_server.services.conversation import Conversation
+from orch_server.services.ends import told
 from orch_server.services.tail import Batch, Tail
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import OutboxRow, RunRow, SessionRecord
@@ -170,7 +171,7 @@ class LiveRun:
             ledger,
             root=self.task.cwd,
             usage_before=row.usage_before,
-            stopping=row.stop_requested is not None,
+            ending=_ending(row.stop_requested),
         )
         try:
             result = work(Step(transaction, conversation, row))
@@ -363,7 +364,7 @@ class LiveRun:
         if record is None:
             reason = Reason.LOST if self.bundle.same_boot() else Reason.MACHINE_RESTARTED
             transaction.emit(RunLost(reason=reason), session=session, run_id=self.run_id)
-            verdict, message = reason, "How the agent's process ended is not known. `orch resume` goes on from here."
+            verdict, message = reason, "How the agent's process ended is not known."
         else:
             transaction.emit(RunExited(exit_code=code, signal=signal), session=session, run_id=self.run_id)
             verdict, message = _verdict(record)
@@ -371,13 +372,11 @@ class LiveRun:
                 limited = RunOutputLimited(bytes=record.out_size + record.err_size)
                 transaction.emit(limited, session=session, run_id=self.run_id)
         if session.state in LIVE:
-            if step.run.stop_requested == SILENT:
-                message = "The agent wrote nothing for too long and was stopped. `orch resume` goes on from here."
-                transaction.move(session, State.FAILED, Reason.SILENT_LIMIT, message)
-            elif step.run.stop_requested is not None:
-                transaction.move(session, State.STOPPED, Reason.USER_STOPPED)
+            wanted = _ending(step.run.stop_requested)
+            if wanted == Reason.USER_STOPPED:
+                transaction.move(session, State.STOPPED, wanted)
             else:
-                transaction.move(session, State.FAILED, verdict, message)
+                transaction.move(session, State.FAILED, wanted or verdict, told(wanted or verdict, message, session.id))
 
     # -- idleness -----------------------------------------------------------------------------------------------
 
@@ -481,6 +480,13 @@ def _take(step: Step, out: Batch, err: Batch) -> None:
     run.out_offset, run.err_offset = out.end, err.end
 
 
+def _ending(stop_requested: str | None) -> Reason | None:
+    """Return why the hub ends a run of which a stop was requested: by the user, or for its silence."""
+    if stop_requested is None:
+        return None
+    return Reason.SILENT_LIMIT if stop_requested == SILENT else Reason.USER_STOPPED
+
+
 def _requeue(session: SessionRecord, prompt_ids: set[str]) -> None:
     session.queued = [
         item.model_copy(update={"status": FollowUpStatus.QUEUED}) if item.id in prompt_ids else item
@@ -493,9 +499,9 @@ def _verdict(record: ExitRecord) -> tuple[Reason, str]:
     if record.spawn_error is not None:
         return Reason.AGENT_UNAVAILABLE, f"The agent could not be started: {record.spawn_error}"
     if record.why == "disk_full":
-        return Reason.DISK_FULL, "The disk is nearly full, so the agent was stopped. Free some space and resume it."
+        return Reason.DISK_FULL, "The disk is nearly full, so the agent was stopped."
     if record.why == "output_limit":
         return Reason.OUTPUT_LIMIT, "The agent wrote more than the limit on its output and was stopped."
     if record.signal is not None:
-        return Reason.KILLED, f"The agent was ended by signal {record.signal}. `orch resume` goes on from here."
+        return Reason.KILLED, f"The agent was ended by signal {record.signal}."
     return Reason.EXITED_WITHOUT_RESULT, f"The agent exited with code {record.code} and without a result."

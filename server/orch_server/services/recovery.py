@@ -138,7 +138,7 @@ def _live_run(context: Context, row: RunRow) -> LiveRun:
     session = context.store.session(row.session_id)
     assert session is not None
     project = projects.get(context, session.project_id)
-    task = launching.task_for(session, row.id, project.path)
+    task = launching.task_for(session, row.id, project.path, row.usage_before)
     return LiveRun(context, row, task, context.adapter(session.agent))
 
 

@@ -114,14 +114,11 @@ class _ReplayedConversation(Conversation):
 def replay_session(adapter: Adapter, recording: Recording, task: Task = TASK) -> Replayed:
     """Return the session that a recording amounts to.
 
-    Without the program's end the session stays as it stands, waiting for the user perhaps; only a turn that is still
-    under way cannot be, since nothing more was written.
+    Without the program's end the session is as the last line left it: at work perhaps, or waiting for the user.
     """
     replayed = Replayed(_session(adapter, task))
     dialogue = adapter.dialogue(task)
-    conversation = _ReplayedConversation(
-        replayed.session, dialogue, replayed, root=task.cwd, usage_before=Usage(), stopping=False
-    )
+    conversation = _ReplayedConversation(replayed.session, dialogue, replayed, root=task.cwd, usage_before=Usage())
     if not any(step.written for step in recording.steps):
         conversation.begin(UNRECORDED)
     for step in recording.steps:
@@ -131,13 +128,12 @@ def replay_session(adapter: Adapter, recording: Recording, task: Task = TASK) ->
         else:
             conversation.receive(step.line)
     session, end = replayed.session, recording.end
-    if end is None and (session.input_requests or not dialogue.busy) and not recording.stopped:
+    if end is None and not recording.stopped:
         return replayed
-    stopping = _ReplayedConversation(
-        session, dialogue, replayed, root=task.cwd, usage_before=Usage(), stopping=recording.stopped
-    )
+    ending = Reason.USER_STOPPED if recording.stopped else None
+    last = _ReplayedConversation(session, dialogue, replayed, root=task.cwd, usage_before=Usage(), ending=ending)
     end = end or Exit()
-    stopping.ended(Exit(end.code, end.signal, end.stderr_tail or recording.stderr_tail))
+    last.ended(Exit(end.code, end.signal, end.stderr_tail or recording.stderr_tail))
     if session.state in LIVE:
         if recording.stopped:
             replayed.move(State.STOPPED, Reason.USER_STOPPED)

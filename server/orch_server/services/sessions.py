@@ -32,10 +32,11 @@ from orch_server.domain.session import (
     State,
     refuse_put_away,
 )
-from orch_server.services import launching, projects
+from orch_server.services import launching, projects, transcript
 from orch_server.services.context import Caller, Context
 from orch_server.services.governor import check_disk
 from orch_server.services.live import LiveRun, Step
+from orch_server.services.past import in_context
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
 from orch_server.store.transaction import Transaction
@@ -241,8 +242,10 @@ async def cancel(context: Context, session_id: str) -> None:
     await stop(context, session_id)
 
 
-async def resume(context: Context, caller: Caller, reference: str, text: str | None) -> SessionRecord:
-    """Go on with an ended session: the agent continues its own conversation."""
+async def resume(
+    context: Context, caller: Caller, reference: str, text: str | None, *, anew: bool = False
+) -> SessionRecord:
+    """Go on with an ended session: the agent continues its own conversation, or begins one that knows what was said."""
     session_id = find(context, reference).id
     async with context.lock(session_id):
         session = _present(context, session_id)
@@ -257,6 +260,10 @@ async def resume(context: Context, caller: Caller, reference: str, text: str | N
                 allowed=[state.value for state in sorted(ENDED)],
             )
         begun = session.prompt_delivered or session.turns > 0
+        if anew and begun:
+            return await _begin_anew(context, caller, session_id, text or launching.CONTINUE)
+        if begun and not context.adapter(session.agent).capabilities.resume:
+            raise _cannot_resume(context, session)
         nothing_waits = not any(item.status == FollowUpStatus.QUEUED for item in session.queued)
         words = text or (launching.CONTINUE if begun and nothing_waits else None)
         await _settled(context, session_id)
@@ -265,10 +272,40 @@ async def resume(context: Context, caller: Caller, reference: str, text: str | N
             item = FollowUp(id=str(uuid.uuid4()), text=words or launching.CONTINUE, mode=FollowUpMode.QUEUE, at="")
             return await live.write(lambda step: _queue_and_send(context, caller, step, item))
         if words is not None:
-            await context.store.write(lambda transaction: _resume_with(transaction, caller, session_id, words, begun))
+            await context.store.write(
+                lambda transaction: _resume_with(transaction, caller, session_id, words, begun=begun)
+            )
         launching.bring_up(context, session_id, caller.environment)
         await launching.settled(context, session_id)
         return _present(context, session_id)
+
+
+async def _begin_anew(context: Context, caller: Caller, session_id: str, text: str) -> SessionRecord:
+    await _settled(context, session_id)
+    live = context.live.get(session_id)
+    if live is not None:  # its process knows only the conversation that is left
+        await live.stop("idle")
+    past = await transcript.read(context, session_id)
+    words = in_context(past, text)
+
+    def work(transaction: Transaction) -> None:
+        transaction.session(session_id).agent_session_id = None
+        _resume_with(transaction, caller, session_id, words, begun=True)
+
+    await context.store.write(work)
+    launching.bring_up(context, session_id, caller.environment)
+    await launching.settled(context, session_id)
+    return _present(context, session_id)
+
+
+def _cannot_resume(context: Context, session: SessionRecord) -> OrchError:
+    return OrchError(
+        ErrorKind.CONFLICT,
+        f"{context.adapter(session.agent).display_name} cannot go on with an earlier conversation.",
+        hint=f"`orch resume {session.id} --anew` starts it anew, with what was said so far as context; "
+        f"`orch followup {session.id}` gives it a further text and nothing else.",
+        session=session.id,
+    )
 
 
 async def update(context: Context, reference: str, *, title: str | None, policy: Policy | None) -> SessionRecord:
@@ -313,7 +350,7 @@ def _queue_and_send(context: Context, caller: Caller, step: Step, item: FollowUp
     return session
 
 
-def _resume_with(transaction: Transaction, caller: Caller, session_id: str, text: str, begun: bool) -> None:
+def _resume_with(transaction: Transaction, caller: Caller, session_id: str, text: str, *, begun: bool) -> None:
     session = transaction.session(session_id)
     if begun:
         launching.queue_text(transaction, session_id, text)

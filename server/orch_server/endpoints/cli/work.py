@@ -138,9 +138,10 @@ def stop(client: Client, session: str, as_json: bool) -> None:
 @verb(orch, prints="Session")
 @click.argument("session")
 @click.argument("text", required=False)
-def resume(client: Client, session: str, text: str | None, as_json: bool) -> None:
+@click.option("--anew", is_flag=True, help="Begin a new conversation, with what was said so far as its context.")
+def resume(client: Client, session: str, text: str | None, anew: bool, as_json: bool) -> None:
     """Go on with an ended session, in the agent's own conversation."""
-    show_session(client.change("orch/session/resume", session=session, text=text), as_json)
+    show_session(client.change("orch/session/resume", session=session, text=text, anew=anew), as_json)
 
 
 @verb(orch, prints="Session a line")
