@@ -7,6 +7,7 @@ WORKERS ?= 4
 NPM_INSTALLED := node_modules/.package-lock.json
 WHEELS := vscode-extension/wheels/.collected
 VSIX := vscode-extension/dist/orch.vsix
+REAL_AGENTS ?= 2
 
 .PHONY: help install check test test-agents test-faults test-editors test-vscode package demo gen bench clean
 
@@ -39,7 +40,7 @@ test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on
 
 test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=1: write their table in docs/agents.md)
 	$(BIN)/python -m tests.agents_real.programs
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m agents $(if $(UPDATE),--update-expected) tests/agents_real
+	$(BIN)/python -m pytest -q -n $(REAL_AGENTS) -m agents $(if $(UPDATE),--update-expected) tests/agents_real
 
 test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
 	$(BIN)/python -m tests.faults $(if $(FULL),--full)

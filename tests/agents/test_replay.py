@@ -32,7 +32,7 @@ END = '< 0.8 {"id":%d,"result":{"stopReason":"%s"}}'
 def replayed(*lines: str, end: Exit | None = None, stopped: bool = False, adapter: Adapter | None = None) -> Replayed:
     """The session after these lines."""
     steps = read_recording("\n".join(lines).encode())
-    return replay_session(adapter or AcpAdapter(), Recording(steps, end, stopped))
+    return replay_session(adapter or AcpAdapter(), Recording(steps, end, Reason.USER_STOPPED if stopped else None))
 
 
 def where(replayed: Replayed) -> tuple[State, Reason | None]:
@@ -143,4 +143,6 @@ def test_a_bundle_is_a_recording(tmp_path: Path) -> None:
     assert where(replay_session(AcpAdapter(), recording)) == (State.COMPLETED, Reason.TURN_ENDED)
     (tmp_path / "exit.json").write_text('{"code": null, "signal": 15, "why": "user_stopped"}')
     recording = read(str(tmp_path))
-    assert (recording.end, recording.stopped) == (Exit(signal=15), True)
+    assert (recording.end, recording.ending) == (Exit(signal=15), Reason.USER_STOPPED)
+    (tmp_path / "exit.json").write_text('{"code": null, "signal": 15, "why": "disk_full"}')
+    assert read(str(tmp_path)).ending == Reason.DISK_FULL

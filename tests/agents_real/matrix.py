@@ -388,7 +388,7 @@ async def play(program: str, row_name: str, directory: Path) -> dict[str, Any]:
             await scene.open()
             remark = await (cannot or OTHERWISE.get((program, row)) or row)(scene)
             for session in (await scene.call("orch/session/list"))["items"]:
-                await scene.check_log(session["id"])
+                await scene.check_record(session["id"])
         except BaseException:
             scene.tell()
             raise

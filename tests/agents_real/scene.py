@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import psutil
 
+from orch_server.services.replay import read, replay_session
 from tests.agents_real import programs
 from tests.agents_real.surroundings import REALS, Real
 from tests.fakes.scripted_model import ScriptedModel
@@ -186,10 +187,15 @@ class Scene:
         """Return all that the agent said, one message after the other."""
         return "".join(event["data"]["text"] for event in await self.events(session_id, "agent.message"))
 
-    async def check_log(self, session_id: str) -> None:
-        """See that there was no message that the adapter does not know."""
+    async def check_record(self, session_id: str) -> None:
+        """See that the adapter knew every message, and that the record of the run tells the same end when replayed."""
         logs = await self.events(session_id, "agent.log")
         assert [log["data"] for log in logs if log["data"]["stream"] in {"unknown", "raw"}] == []
+        runs = [event["runId"] for event in await self.events(session_id, "run.started")]
+        if len(runs) == 1:  # else the last run alone does not tell
+            replayed = replay_session(self.real.adapter, read(str(self.home.path / "runs" / runs[0]))).session
+            session = await self.session(session_id)
+            assert (replayed.state, replayed.reason) == (session["state"], session["reason"])
 
     def tell(self) -> None:
         """Print what the hub and the programs wrote, for whoever has to find out why a cell failed."""

@@ -23,7 +23,7 @@ from orch_server.agents.adapter import (
     UsageSeen,
     Withdrawn,
 )
-from orch_server.domain.events import EventData
+from orch_server.domain.events import EventData, TurnFailed
 from orch_server.domain.session import (
     Action,
     ApprovalOption,
@@ -99,10 +99,13 @@ class Book:
         self.events: list[str] = []
         self.lines: list[str] = []
         self.held: set[str] = set()
+        self.failures: list[Reason] = []
         self._session = session
 
     def emit(self, data: EventData) -> None:
         self.events.append(data.type)
+        if isinstance(data, TurnFailed):
+            self.failures.append(data.reason)
 
     def move(self, state: State, reason: Reason | None, message: str = "") -> None:
         if state != self._session.state:
@@ -184,6 +187,23 @@ def test_a_conversation_that_is_lost_is_told_with_what_to_do() -> None:
     assert scene.session.state == State.FAILED
     assert scene.session.message.startswith("No such conversation\n")
     assert f"orch resume {scene.session.id} --anew" in scene.session.message
+
+
+def test_an_end_while_a_question_is_open_is_told_with_the_question() -> None:
+    scene = Scene()
+    scene.hear(Asked(APPROVAL))
+    scene.dialogue.next = Output([Withdrawn("a1", "gone"), TurnEnded(Reason.EXITED_WITHOUT_RESULT, "It left.")])
+    scene.conversation.ended(Exit(code=0))
+    assert (scene.session.state, scene.session.reason) == (State.FAILED, Reason.EXITED_WITHOUT_RESULT)
+    assert "waiting for an answer: Run it" in scene.session.message
+
+
+def test_what_was_ended_from_outside_failed_for_that_reason() -> None:
+    scene = Scene(ending=Reason.OUTPUT_LIMIT)
+    scene.dialogue.next = Output([TurnEnded(Reason.KILLED, "signal 15")])
+    scene.conversation.ended(Exit(signal=15))
+    assert scene.book.failures == [Reason.OUTPUT_LIMIT]
+    assert scene.session.state == State.RUNNING, "whoever ended it says so"
 
 
 def test_an_approval_waits_for_the_user_and_the_answer_goes_on() -> None:

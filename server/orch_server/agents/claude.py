@@ -212,19 +212,18 @@ class ClaudeDialogue(Dialogue):
 
     def observe(self, line: str) -> Output:
         """Take a line that another client wrote to the program, as if it were written here; for recordings."""
-        data = _load(line) or {}
-        match data.get("type"):
-            case "user":
-                self.state["sent"].append(data.get("uuid") or "")
-            case "control_request" if data.get("request", {}).get("subtype") == "interrupt":
+        match _load(line):
+            case {"type": "user", **more}:
+                self.state["sent"].append(str(more.get("uuid") or ""))
+            case {"type": "control_request", "request": {"subtype": "interrupt"}}:
                 self._interrupted()
-            case "control_response":
-                reply = data.get("response", {})
-                request = self.state["requests"].pop(reply.get("request_id"), None)
+            case {"type": "control_response", "response": {"request_id": str(request_id), **reply}}:
+                request = self.state["requests"].pop(request_id, None)
                 if request is not None:
-                    option = None if request["tool"] == "AskUserQuestion" else _option_of(reply.get("response") or {})
-                    answered = InputAnswered(input_request_id=reply["request_id"], by="user", option_id=option)
-                    return Output(facts=[answered])
+                    response = reply.get("response")
+                    asked_leave = request["tool"] != "AskUserQuestion" and isinstance(response, dict)
+                    option = _option_of(response) if asked_leave else None
+                    return Output([InputAnswered(input_request_id=request_id, by="user", option_id=option)])
         return Output()
 
     def ended(self, end: Exit) -> Output:
@@ -365,17 +364,17 @@ class ClaudeDialogue(Dialogue):
     # Tools.
 
     def _tool_started(self, block: Json, parent: str, output: Output) -> None:
-        name, values = block["name"], block.get("input") or {}
+        tool_id, name, values = str(block["id"]), str(block["name"]), block.get("input") or {}
         planning = _is_planning(name)
-        self.state["tools"][block["id"]] = {"name": name, "input": values} if planning else {"name": name}
+        self.state["tools"][tool_id] = {"name": name, "input": values} if planning else {"name": name}
         if name in ("Task", "Agent"):
-            self.state["subagents"][block["id"]] = str(values.get("description") or "subagent")
+            self.state["subagents"][tool_id] = str(values.get("description") or "subagent")
         if name == "ExitPlanMode" and self.task.action == Action.PLAN and values.get("plan"):
-            self._plan(block["id"], values["plan"], output)
+            self._plan(tool_id, values["plan"], output)
         if not planning:
             output.facts.append(
                 AgentToolStarted(
-                    tool_id=block["id"],
+                    tool_id=tool_id,
                     name=name,
                     kind=TOOL_KINDS.get(name, "other"),
                     title=self._label(parent) + _title(name, values, self.task.cwd),
@@ -385,7 +384,7 @@ class ClaudeDialogue(Dialogue):
             )
 
     def _tool_finished(self, block: Json, line: Json, output: Output) -> None:
-        tool_id = block["tool_use_id"]
+        tool_id = str(block["tool_use_id"])
         tool = self.state["tools"].pop(tool_id, None) or {"name": ""}
         ok = not block.get("is_error")
         self._close_stream(tool_id, output)

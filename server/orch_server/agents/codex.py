@@ -300,11 +300,11 @@ class CodexDialogue(Dialogue):
 
     def _delta(self, output: Output, method: str, params: Mapping[str, Any]) -> None:
         part = f"{params['itemId']}/{method}/{params.get('summaryIndex', params.get('contentIndex', 0))}"
-        said = self.state["said"].setdefault(part, None) or [self._new_message_id(), 0]
-        said[1] += len(params["delta"])
-        self.state["said"][part] = said
+        text = params["delta"]
+        said = self.state["said"].get(part) or [self._new_message_id(), 0]
         event = AgentMessage if method == "item/agentMessage/delta" else AgentThought
-        output.facts.append(event(message_id=said[0], text=params["delta"], final=False))
+        output.facts.append(event(message_id=said[0], text=text, final=False))
+        self.state["said"][part] = [said[0], said[1] + len(text)]
 
     def _whole(self, output: Output, item_id: str, method: str, texts: Iterable[str]) -> None:
         for index, text in enumerate(texts):
@@ -629,7 +629,7 @@ class CodexDialogue(Dialogue):
                 state["steering"].setdefault(prompt_id, "")
             case "thread/resume":
                 state["resumed"] = True
-                state["conversation"] = (params or {}).get("threadId")
+                state["conversation"] = params.get("threadId") if isinstance(params, Mapping) else None
 
     def _refuse(self, output: Output, number: Any, why: str) -> None:
         self._write(output, {"id": number, "error": {"code": METHOD_NOT_FOUND, "message": why}})

@@ -135,7 +135,7 @@ def _decisions(available: Any) -> dict[str, Any]:
     """
     decisions: dict[str, Any] = {}
     for decision in available:
-        name = next(iter(decision)) if isinstance(decision, Mapping) else str(decision)
+        name = str(next(iter(decision), "")) if isinstance(decision, Mapping) else str(decision)
         if name in _DECISIONS:
             decisions[name if name not in decisions else f"{name}/{len(decisions)}"] = decision
     if "decline" not in decisions:

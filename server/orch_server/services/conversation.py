@@ -50,6 +50,8 @@ from orch_server.services.policy import decide
 from orch_server.store.records import SessionRecord
 
 _CHANGING = frozenset({"edit", "delete", "move"})
+_BY_FORCE = frozenset({Reason.USER_STOPPED, Reason.KILLED, Reason.EXITED_WITHOUT_RESULT, Reason.LOST})
+"""Ends that say nothing by themselves where the run was ended from outside."""
 
 
 class Ledger(Protocol):
@@ -88,9 +90,10 @@ class Conversation:
         self.ledger = ledger
         self._root = root
         self._usage_before = usage_before or Usage()
-        self._ending = ending
-        """Why the hub itself ends the run; None while it does not."""
+        self.ending = ending
+        """Why the run is ended from outside; None while it is not."""
         self._lost = False
+        self._unanswered = ""
 
     def begin(self, prompt: Prompt | None) -> None:
         """Begin a run: the handshake, and the first text if there is one."""
@@ -132,6 +135,7 @@ class Conversation:
 
     def ended(self, end: Exit) -> None:
         """The process is gone, and all of its output was taken."""
+        self._unanswered = "; ".join(request.title for request in self.session.input_requests)
         self._take(self.dialogue.ended(end))
         for request in list(self.session.input_requests):
             self.withdraw(request.id, "the agent ended")
@@ -225,20 +229,21 @@ class Conversation:
         if fact.reason is None:
             self.ledger.emit(TurnCompleted(text=fact.text, usage=session.usage))
             self._settle()
-            if self._ending is None and not self.send_next() and session.state in LIVE:
+            if self.ending is None and not self.send_next() and session.state in LIVE:
                 self.ledger.move(State.COMPLETED, Reason.TURN_ENDED)
             return
-        reason = fact.reason
-        if reason == Reason.USER_STOPPED and self._ending is not None:
-            reason = self._ending
+        reason = self.ending if self.ending is not None and fact.reason in _BY_FORCE else fact.reason
         self.ledger.emit(TurnFailed(reason=reason, message=fact.text))
         session.resumes_at = fact.resets_at if reason == Reason.USAGE_LIMIT else None
         self._settle()
-        if session.state in LIVE and self._ending is None:
+        if session.state in LIVE and self.ending is None:
             if reason == Reason.USER_STOPPED:
                 self.ledger.move(State.STOPPED, reason, fact.text)
             else:
-                message = told(reason, fact.text, session.id, conversation_lost=self._lost)
+                text = fact.text
+                if self._unanswered:
+                    text += f"\nIt had asked and was waiting for an answer: {self._unanswered}"
+                message = told(reason, text, session.id, conversation_lost=self._lost)
                 self.ledger.move(State.FAILED, reason, message)
 
     def _settle(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.events import FollowUpQueued, RunStarted
+from orch_server.domain.events import AgentLog, FollowUpQueued, RunStarted
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import (
     ENDED,
@@ -36,6 +36,10 @@ log = logging.getLogger(__name__)
 
 CONTINUE = "Continue where you left off."
 WAITING = "It starts when one of your clients connects."
+_UNGUARDED = (
+    "{} has no means of its own against writing: what it asks leave for is refused, and the files are compared before "
+    "and after."
+)
 
 
 def bring_up(context: Context, session_id: str, environment: Environment) -> "asyncio.Task[None]":
@@ -210,6 +214,8 @@ def _begin_run(transaction: Transaction, adapter: Adapter, task: Task) -> tuple[
         root=task.cwd,
         usage_before=row.usage_before,
     )
+    if task.read_only and not adapter.capabilities.read_only:
+        transaction.emit(AgentLog(stream="setup", text=_UNGUARDED.format(adapter.display_name)), session=session)
     prompt = _first_prompt(session)
     conversation.begin(prompt)
     row.adapter_state = dialogue.state

@@ -46,6 +46,8 @@ _LOG_LINE = 8 * 1024
 _RETRY_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 10.0
 _INTERRUPT_SECONDS = 1.5
+RUNNER_LIMITS = {"disk_full": Reason.DISK_FULL, "output_limit": Reason.OUTPUT_LIMIT}
+"""For what a runner stops its agent by itself, as its exit record says it."""
 SILENT = "silent_limit"
 """Why a run is stopped that wrote nothing for longer than the user allows."""
 STOP_GRACE = (2.0, 3.0)
@@ -171,7 +173,7 @@ class LiveRun:
             ledger,
             root=self.task.cwd,
             usage_before=row.usage_before,
-            ending=_ending(row.stop_requested),
+            ending=ending(row.stop_requested),
         )
         try:
             result = work(Step(transaction, conversation, row))
@@ -353,6 +355,8 @@ class LiveRun:
         }
         _requeue(session, unwritten)
         code, signal = (record.code, record.signal) if record else (None, None)
+        if record is not None and record.why in RUNNER_LIMITS:
+            step.conversation.ending = step.conversation.ending or RUNNER_LIMITS[record.why]
         if self.closing and session.state in LIVE and (unwritten or self._given_back):
             # The text came while the agent, done with its work, was let go: it goes to another run.
             transaction.move(session, State.COMPLETED, Reason.TURN_ENDED)
@@ -372,7 +376,7 @@ class LiveRun:
                 limited = RunOutputLimited(bytes=record.out_size + record.err_size)
                 transaction.emit(limited, session=session, run_id=self.run_id)
         if session.state in LIVE:
-            wanted = _ending(step.run.stop_requested)
+            wanted = ending(step.run.stop_requested)
             if wanted == Reason.USER_STOPPED:
                 transaction.move(session, State.STOPPED, wanted)
             else:
@@ -480,7 +484,7 @@ def _take(step: Step, out: Batch, err: Batch) -> None:
     run.out_offset, run.err_offset = out.end, err.end
 
 
-def _ending(stop_requested: str | None) -> Reason | None:
+def ending(stop_requested: str | None) -> Reason | None:
     """Return why the hub ends a run of which a stop was requested: by the user, or for its silence."""
     if stop_requested is None:
         return None

@@ -11,6 +11,7 @@ from orch_server.domain.events import Event, EventData, InputAnswered, InputRequ
 from orch_server.domain.session import ENDED, LIVE, InputRequest, Reason, Session, State, Usage, check_transition
 from orch_server.runtime.bundle import Bundle
 from orch_server.services.conversation import Conversation
+from orch_server.services.live import RUNNER_LIMITS, ending
 from orch_server.store.records import SessionRecord
 
 UNRECORDED = Prompt("replayed-1", "(not recorded)")
@@ -24,8 +25,8 @@ class Recording:
     steps: Sequence[Step]
     end: Exit | None = None
     """How the program ended, where that is known."""
-    stopped: bool = False
-    """Whether it was orch that ended it."""
+    ending: Reason | None = None
+    """Why orch ended it, if it did."""
     stderr_tail: str = ""
 
 
@@ -128,18 +129,19 @@ def replay_session(adapter: Adapter, recording: Recording, task: Task = TASK) ->
         else:
             conversation.receive(step.line)
     session, end = replayed.session, recording.end
-    if end is None and not recording.stopped:
+    if end is None and recording.ending is None:
         return replayed
-    ending = Reason.USER_STOPPED if recording.stopped else None
-    last = _ReplayedConversation(session, dialogue, replayed, root=task.cwd, usage_before=Usage(), ending=ending)
+    last = _ReplayedConversation(
+        session, dialogue, replayed, root=task.cwd, usage_before=Usage(), ending=recording.ending
+    )
     end = end or Exit()
     last.ended(Exit(end.code, end.signal, end.stderr_tail or recording.stderr_tail))
     if session.state in LIVE:
-        if recording.stopped:
-            replayed.move(State.STOPPED, Reason.USER_STOPPED)
+        if recording.ending == Reason.USER_STOPPED:
+            replayed.move(State.STOPPED, recording.ending)
         else:
             reason = Reason.KILLED if end.signal is not None else Reason.EXITED_WITHOUT_RESULT
-            replayed.move(State.FAILED, reason, "The agent ended without a result.")
+            replayed.move(State.FAILED, recording.ending or reason, "The agent ended without a result.")
     return replayed
 
 
@@ -157,9 +159,8 @@ def read(path: str) -> Recording:
     record = bundle.read_exit()
     if record is None:
         return Recording(steps, stderr_tail=_tail(bundle.err_log))
-    limits = {"disk_full", "output_limit"}  # the runner's own reasons
-    stopped = record.why is not None and record.why not in limits
-    return Recording(steps, Exit(record.code, record.signal), stopped, _tail(bundle.err_log))
+    why = RUNNER_LIMITS.get(record.why or "") or ending(record.why)
+    return Recording(steps, Exit(record.code, record.signal), why, _tail(bundle.err_log))
 
 
 def _session(adapter: Adapter, task: Task) -> SessionRecord:

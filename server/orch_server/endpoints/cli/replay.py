@@ -10,6 +10,7 @@ import click
 from orch_server.agents.adapter import Adapter, Exit
 from orch_server.agents.catalog import AgentConfig, build_catalog
 from orch_server.domain.readable import told
+from orch_server.domain.session import Reason
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.main import Verb, orch
 from orch_server.services.replay import Recording, Replayed, read, replay_session
@@ -32,7 +33,8 @@ def replay(agent: str, file: str, end: str | None, stopped: bool, as_json: bool)
     recording = read(file)
     if end is not None or stopped:
         known = _exit(end) if end is not None else recording.end
-        recording = Recording(recording.steps, known, stopped or recording.stopped, recording.stderr_tail)
+        ending = Reason.USER_STOPPED if stopped else recording.ending
+        recording = Recording(recording.steps, known, ending, recording.stderr_tail)
     replayed = replay_session(adapter, recording)
     if as_json:
         show.as_json(_result(replayed))
