@@ -220,9 +220,9 @@ class ClaudeDialogue(Dialogue):
             case {"type": "control_response", "response": {"request_id": str(request_id), **reply}}:
                 request = self.state["requests"].pop(request_id, None)
                 if request is not None:
-                    response = reply.get("response")
-                    asked_leave = request["tool"] != "AskUserQuestion" and isinstance(response, dict)
-                    option = _option_of(response) if asked_leave else None
+                    response, option = reply.get("response"), None
+                    if request["tool"] != "AskUserQuestion" and isinstance(response, dict):
+                        option = _option_of(response)
                     return Output([InputAnswered(input_request_id=request_id, by="user", option_id=option)])
         return Output()
 
