@@ -32,7 +32,7 @@ from orch_server.git.inventory import read_head, read_ref
 from orch_server.git.trash import Trashed
 from orch_server.git.wip import wip_ref
 from orch_server.git.worktree import Worktree
-from orch_server.services import previews, projects, reconcile, sessions, vitals, wip
+from orch_server.services import previews, projects, reconcile, sessions, wip
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.previews import Preview
 from orch_server.services.worktrees import worktree_of
@@ -199,11 +199,9 @@ async def purge_expired(context: Context) -> None:
 async def tend(context: Context) -> None:
     """Look after all sessions until cancelled: flags, snapshots of running work, the trash."""
     seen: dict[str, reconcile.Signature] = {}
-    heard = vitals.Heard()
     number = 0
     while True:
         try:
-            await vitals.look(context, heard)
             await reconcile.look_around(context, seen)
             if number % _PURGE_EVERY == 0:
                 await purge_expired(context)

@@ -7,7 +7,7 @@ from orch_server.domain.errors import OrchError
 from orch_server.domain.events import HubRecovered, RunAdopted
 from orch_server.domain.session import Attention, Reason, State
 from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
-from orch_server.services import cleanup, furnishing, home, launching, projects, spares
+from orch_server.services import cleanup, furnishing, home, launching, projects, spares, vitals
 from orch_server.services.context import Context, Environment
 from orch_server.services.live import LiveRun
 from orch_server.settings.crashpoint import crashpoint
@@ -72,6 +72,7 @@ async def recover(context: Context, down_seconds: float) -> None:
     if adopted or lost or resent:
         await context.store.write(lambda transaction: transaction.emit(recovered))
     context.spawn(cleanup.tend(context))
+    context.spawn(vitals.watch(context))
 
 
 async def start_waiting(context: Context, environment: Environment) -> None:

@@ -11,6 +11,7 @@ import shutil
 import time
 from dataclasses import dataclass, field
 
+from orch_server.domain.errors import OrchError
 from orch_server.domain.session import LIVE, Attention, State
 from orch_server.services import reconcile
 from orch_server.services.context import Context
@@ -18,6 +19,9 @@ from orch_server.services.live import SILENT, LiveRun
 
 log = logging.getLogger(__name__)
 _ABOUT = frozenset({Attention.DISK_FULL, Attention.SILENT})
+_LONGEST_PAUSE = 60.0
+_LOOKS = 4
+"""How often to look within the shortest silence that counts."""
 
 Sizes = tuple[int, ...]
 
@@ -27,6 +31,19 @@ class Heard:
     """What was last heard of each run: how much it had written, and when that was seen for the first time."""
 
     runs: dict[str, tuple[Sizes, float]] = field(default_factory=dict)
+
+
+async def watch(context: Context) -> None:
+    """Look again and again until cancelled: often enough for the shortest silence that is to be noticed."""
+    heard = Heard()
+    while True:
+        try:
+            await look(context, heard)
+        except (OrchError, OSError) as error:
+            log.warning("Not all agents could be looked at: %s", error)
+        limits = (context.limits.silent_seconds, context.limits.silent_stop_seconds)
+        shortest = min((limit for limit in limits if limit is not None), default=_LONGEST_PAUSE)
+        await asyncio.sleep(min(_LONGEST_PAUSE, shortest / _LOOKS))
 
 
 async def look(context: Context, heard: Heard) -> None:
