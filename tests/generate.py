@@ -65,7 +65,7 @@ def printed_by(verb: cli.Verb) -> tuple[type[BaseModel], bool]:
     return _PRINTED[name], name != verb.prints
 
 
-_MODELS: list[type[BaseModel]] = [*(method.result for method in METHODS.values()), *RESULTS, Event]
+_MODELS: tuple[type[BaseModel], ...] = (*(method.result for method in METHODS.values()), *RESULTS, Event)
 _PRINTED = {model.__name__: model for model in _MODELS}
 
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.home import OrchHome
-from tests.lsp import Client, Failed
+from tests.lsp import Client, Failed, RawClient
 from tests.world import tree_of
 
 Connect = Callable[..., Awaitable[Client]]
@@ -78,14 +81,7 @@ async def test_delete_over_the_wire(home: OrchHome, connect: Connect) -> None:
         await client.call("orch/session/delete", {"session": running, "purge": True})
     assert refused.value.code == -32602
     token = caught.value.data["preview"]["token"]
-    clients = [client, *[await connect() for _ in range(3)]]
-    params = {"session": running, "token": token, "deleteBranch": True}
-    replies = await asyncio.gather(
-        *(
-            clients[number % len(clients)].call("orch/session/delete", {**params, "requestKey": f"key-{number}"})
-            for number in range(20)
-        )
-    )
+    replies = await asyncio.to_thread(_delete_from_twenty_clients, home, running, token)
     assert all(reply == replies[0] for reply in replies)
     assert replies[0]["session"]["state"] == "deleted"
     back = await client.call("orch/session/restore", {"session": running, "requestKey": "back"})
@@ -131,6 +127,21 @@ def test_git_clean_in_the_checkout_while_a_session_works(home: OrchHome) -> None
     assert restored["attention"] == []
     assert (tree / "a.txt").read_text() == "one\n"
     assert (tree / "b.txt").read_text() == "open\n"
+
+
+def _delete_from_twenty_clients(home: OrchHome, session_id: str, token: str) -> list[Any]:
+    """Delete one session over twenty connections at once, each with a request of its own."""
+    params = {"session": session_id, "token": token, "deleteBranch": True}
+    with ExitStack() as stack:
+        clients = [stack.enter_context(RawClient(home)) for _ in range(20)]
+        together = threading.Barrier(len(clients))
+
+        def delete(number: int) -> Any:
+            together.wait()
+            return clients[number].request("orch/session/delete", {**params, "requestKey": f"key-{number}"})
+
+        with ThreadPoolExecutor(len(clients)) as pool:
+            return list(pool.map(delete, range(len(clients))))
 
 
 def _state(client: Client, session_id: str) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import orch_server.agents.demo_agent
 from orch_server.protocol.methods import METHODS
 from tests.e2e.verbs import KNOWN, use_every_verb
@@ -29,6 +31,7 @@ ENDED = {"completed", "failed", "stopped"}
 Connect = Callable[..., Awaitable[Client]]
 
 
+@pytest.mark.timeout(600)
 async def test_the_whole_control_plane(home: OrchHome, connect: Connect, tmp_path: Path) -> None:
     _configure(home, tmp_path)
     projects = ["shop", "bank", "farm"]

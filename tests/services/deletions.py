@@ -183,6 +183,7 @@ async def run_cell(kind: str, ending: str, shown: str, root: Path) -> None:
         tree = Path(session.worktree_path or "")
         KINDS[kind](world, tree)
         if ending == "stopped":
+            await _refuse_at_work(world, session.id)
             await sessions.stop(world.context, session.id)
         else:
             await world.close()
@@ -219,6 +220,18 @@ async def _delete_and_restore(world: World, session_id: str, shown: str) -> None
     assert tree_of(tree) == before
     assert _index(session) == index
     assert _around(world, session) == around
+
+
+async def _refuse_at_work(world: World, session_id: str) -> None:
+    """While its agent runs the session is not deleted, and nothing is touched."""
+    session = world.session(session_id)
+    tree = Path(session.worktree_path or "")
+    before, around = tree_of(tree), _around(world, session)
+    with pytest.raises(OrchError) as caught:
+        await cleanup.delete(world.context, session_id, drop_branch=True)
+    assert caught.value.kind is ErrorKind.ILLEGAL_TRANSITION
+    assert caught.value.data["state"] == State.RUNNING
+    assert (tree_of(tree), _around(world, session)) == (before, around)
 
 
 @contextmanager

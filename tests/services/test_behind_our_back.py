@@ -37,14 +37,12 @@ async def test_what_the_user_changes_meanwhile_is_not_laid_at_its_door(world: Wo
     assert await _changed(world, quiet.id) == []
 
 
-async def test_silence_is_shown_and_ended_where_the_user_wants_that(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silence_is_shown_and_ended_where_the_user_wants_that(world: World) -> None:
     await world.close()
     await world.open(silent_seconds=100, silent_stop_seconds=1000)
     session = await world.work("[[hang]]")
-    clock, heard = [0.0], vitals.Heard()
-    monkeypatch.setattr("orch_server.services.vitals.time.monotonic", lambda: clock[0])
+    clock = [0.0]
+    heard = vitals.Heard(clock=lambda: clock[0])
 
     async def look(now: float) -> list[Attention]:
         clock[0] = now
@@ -58,9 +56,7 @@ async def test_silence_is_shown_and_ended_where_the_user_wants_that(
         log.write("still here\n")
     assert await look(150) == []
     assert await look(251) == [Attention.SILENT]
-    monkeypatch.undo()
-    heard.runs = {run: (sizes, since - 10_000) for run, (sizes, since) in heard.runs.items()}
-    await vitals.look(world.context, heard)
+    await look(1151)
     await wait_until_async(lambda: world.session(session.id).state == State.FAILED)
     ended = world.session(session.id)
     assert (ended.reason, ended.attention) == (Reason.SILENT_LIMIT, [])
@@ -73,9 +69,9 @@ async def test_who_waits_for_the_user_is_not_silent(world: World) -> None:
     started = asyncio.ensure_future(world.work("[[ask Which?]]"))
     await wait_until_async(lambda: any(s.state == State.WAITING_FOR_USER for s in world.context.store.sessions()[0]))
     ((session,), _) = world.context.store.sessions()
-    heard = vitals.Heard()
+    clock = iter([0.0, 100.0])
+    heard = vitals.Heard(clock=lambda: next(clock))
     await vitals.look(world.context, heard)
-    heard.runs = {run: (sizes, since - 100) for run, (sizes, since) in heard.runs.items()}
     await vitals.look(world.context, heard)
     assert world.session(session.id).attention == []
     started.cancel()

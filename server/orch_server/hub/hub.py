@@ -31,7 +31,7 @@ from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
 from orch_server.services.session_logs import SessionLogs
 from orch_server.settings.crashpoint import crashpoint
-from orch_server.settings.options import read_config, read_settings
+from orch_server.settings.options import database_path, read_config, read_settings
 from orch_server.settings.places import Places
 from orch_server.store.records import StoredEvent
 from orch_server.store.store import Store, now, time_ago
@@ -336,14 +336,14 @@ def _take_lock(path: str) -> int:
 
 
 def _database_path(places: Places, url: str) -> str:
-    prefix = "sqlite:///"
-    if not url.startswith(prefix):
+    path = database_path(places.home, url)
+    if path is None:
         raise OrchError(
             ErrorKind.DATABASE_UNUSABLE,
             f"DATABASE_URL is {url!r}; orch keeps its data in SQLite only.",
             hint="Write sqlite:///FILE; a relative FILE counts from ORCH_HOME.",
         )
-    return os.path.join(places.home, url.removeprefix(prefix))
+    return path
 
 
 def _is_newer(version: str) -> bool:

@@ -1,9 +1,11 @@
 """`orch/dashboard/*`."""
 
+from pydantic import Field
+
 from orch_server.domain.collision import Collision
 from orch_server.domain.events import Event
 from orch_server.domain.project import Project
-from orch_server.domain.session import Session, State
+from orch_server.domain.session import ENDED, Session, State, Usage
 from orch_server.domain.wire import WireModel
 from orch_server.protocol.registry import Call, Empty, request
 from orch_server.services import projects
@@ -23,6 +25,8 @@ class Dashboard(WireModel):
     failures: list[Session]
     collisions: list[Collision]
     recent_events: list[Event]
+    changed: list[Session] = Field(description="Over for now, with changes in their worktrees; the newest.")
+    usage: Usage = Field(description="What all sessions together have used.")
 
 
 @request("orch/dashboard/get")
@@ -42,5 +46,7 @@ async def get(call: Call, params: Empty) -> Dashboard:
         waiting=sessions(State.WAITING_FOR_USER),
         failures=sessions(State.FAILED),
         collisions=store.collisions(),
+        changed=[session for session in sessions(*ENDED) if session.changes is not None and session.changes.files],
+        usage=store.total_usage(),
         recent_events=[Event.model_validate_json(event.json) for event in recent],
     )

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from orch_server.domain.errors import OrchError
@@ -30,6 +31,7 @@ Sizes = tuple[int, ...]
 class Heard:
     """What was last heard of each run: how much it had written, and when that was seen for the first time."""
 
+    clock: Callable[[], float] = time.monotonic
     runs: dict[str, tuple[Sizes, float]] = field(default_factory=dict)
 
 
@@ -49,7 +51,7 @@ async def watch(context: Context) -> None:
 async def look(context: Context, heard: Heard) -> None:
     """Look at every run once; one that is silent for longer than the user allows is ended."""
     live = dict(context.live)
-    now = time.monotonic()
+    now = heard.clock()
     heard.runs = {live[name].run_id: heard.runs.get(live[name].run_id, ((), now)) for name in live}
     for session_id, run in live.items():
         session = context.store.session(session_id)

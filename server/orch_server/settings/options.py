@@ -1,5 +1,6 @@
 """What the user set: ORCH_HOME/.env, ORCH_ variables, and config.toml. Read once, in the hub."""
 
+import os
 import tomllib
 from typing import Literal
 
@@ -101,6 +102,12 @@ class UserConfig(BaseModel):
 
     agents: dict[str, AgentTable] = {}
     limits: Limits = Limits()
+
+
+def database_path(home: str, url: str) -> str | None:
+    """Return the file that a DATABASE_URL means; None where it is no SQLite file."""
+    prefix = "sqlite:///"
+    return os.path.join(home, url.removeprefix(prefix)) if url.startswith(prefix) else None
 
 
 class ConfigError(Exception):

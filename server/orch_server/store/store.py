@@ -26,7 +26,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.domain.lease import Lease
 from orch_server.domain.project import Project
-from orch_server.domain.session import Reason, State
+from orch_server.domain.session import Reason, State, Usage
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store import tables
 from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, StoredEvent
@@ -162,6 +162,14 @@ class Store:
             "SELECT state, count(*) FROM sessions WHERE purged_at IS NULL GROUP BY state"
         ).all()
         return {row[0]: row[1] for row in rows}
+
+    def total_usage(self) -> Usage:
+        """Return what all sessions together have used, the purged ones included."""
+        row = self._reader.exec_driver_sql(
+            "SELECT total(json_extract(usage, '$.input_tokens')), total(json_extract(usage, '$.output_tokens')),"
+            " sum(json_extract(usage, '$.cost_usd')) FROM sessions"
+        ).one()
+        return Usage(input_tokens=int(row[0]), output_tokens=int(row[1]), cost_usd=row[2])
 
     def project(self, reference: str) -> Project | None:
         """Return a project by its id or slug."""

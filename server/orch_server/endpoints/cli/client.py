@@ -86,6 +86,14 @@ class Client:
                 seen = event["seq"]
                 yield event
 
+    def skip_events(self, until: int) -> None:
+        """Drop what came of the events up to a number: whoever asks knows what they led to."""
+        self._notifications = [
+            note
+            for note in self._notifications
+            if note["method"] != "orch/event" or note["params"]["event"]["seq"] > until
+        ]
+
     def close(self) -> None:
         """End the connection in order."""
         if self._socket is not None:

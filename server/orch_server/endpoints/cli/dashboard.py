@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from orch_server.domain.readable import changes_of, event_line, harmless, is_empty
@@ -12,6 +13,7 @@ from orch_server.endpoints.cli.main import orch, verb
 if TYPE_CHECKING:
     from rich.console import Group
 
+_SETTLE_SECONDS = 0.2
 _LATEST = 8
 _SHOWN = 12
 
@@ -32,9 +34,11 @@ def _live(client: Client) -> None:
 
     events = client.follow(None)
     with Live(_drawn(client.call("orch/dashboard/get")), auto_refresh=False, screen=True) as live:
-        for event in events:
-            if event["type"] != "agent.thought":
-                live.update(_drawn(client.call("orch/dashboard/get")), refresh=True)
+        for _ in events:
+            time.sleep(_SETTLE_SECONDS)  # what else comes meanwhile is in the same picture
+            found = client.call("orch/dashboard/get")
+            client.skip_events(found["recentEvents"][-1]["seq"])
+            live.update(_drawn(found), refresh=True)
 
 
 def _drawn(found: dict[str, Any]) -> "Group":
@@ -61,15 +65,18 @@ def _print(found: dict[str, Any]) -> None:
 
 def _summary(found: dict[str, Any]) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found["sessionsByState"].items()))
-    costs = [session["usage"]["costUsd"] or 0 for kind in ("active", "waiting", "failures") for session in found[kind]]
-    cost = f"; ${sum(costs):.2f} in what is shown" if any(costs) else ""
+    cost = f"; ${found['usage']['costUsd']:.2f} in all" if found["usage"]["costUsd"] else ""
     projects = "1 project" if len(found["projects"]) == 1 else f"{len(found['projects'])} projects"
     return f"{projects}; sessions: {counts or 'none'}{cost}"
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[dict[str, Any], str]]:
-    kinds = (("waiting", "yellow"), ("active", "green"), ("failures", "red"))
-    return [(session, style) for kind, style in kinds for session in found[kind][:_SHOWN]]
+    kinds = (("waiting", "yellow"), ("active", "green"), ("failures", "red"), ("changed", "cyan"))
+    shown: dict[str, tuple[dict[str, Any], str]] = {}
+    for kind, style in kinds:
+        for session in found[kind][:_SHOWN]:
+            shown.setdefault(session["id"], (session, style))
+    return list(shown.values())
 
 
 def _cells(session: dict[str, Any]) -> list[str]:

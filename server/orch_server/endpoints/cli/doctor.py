@@ -102,9 +102,18 @@ def _tried(name: str, path: str, read: Callable[[], object], failure: type[Excep
 
 
 def _database(places: Places) -> Iterator[Finding]:
-    path = os.path.join(places.home, "orchestrator.db")
+    from orch_server.settings.options import ConfigError, database_path, read_settings
+
+    try:
+        url = read_settings(places).database_url
+    except ConfigError:
+        return  # said above
+    path = database_path(places.home, url)
+    if path is None:
+        yield "database", False, url, "orch keeps its data in SQLite: write sqlite:///FILE."
+        return
     if not os.path.exists(path):
-        yield "database", True, "none yet", ""
+        yield "database", True, f"{path} (made at the first start)", ""
         return
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
