@@ -31,8 +31,10 @@ def told(event: dict[str, Any]) -> str:
             return f"{data['session']['agent']} {data['session']['action']}: {data['session']['title']}"
         case "session.updated":
             return ", ".join(name for name in data["changed"] if name not in {"updatedAt", "version"})
-        case "agent.message" | "agent.thought" | "agent.log" | "followup.queued" | "followup.delivered":
-            return str(data["text"]).strip()
+        case "agent.message" | "agent.thought" | "agent.log":
+            return " ".join(data["text"].split())
+        case "followup.queued" | "followup.delivered" | "followup.withdrawn" | "followup.uncertain":
+            return _short(data["text"])
         case "agent.tool_started":
             return str(data["title"] or data["name"])
         case "agent.tool_finished":
@@ -59,8 +61,6 @@ def told(event: dict[str, Any]) -> str:
             return f"{data['usage']['inputTokens']} tokens in, {data['usage']['outputTokens']} out"
         case "worktree.creating" if data.get("percent") is not None:
             return f"{data['percent']} %"
-        case "worktree.created" | "worktree.creating":
-            return str(data["path"])
         case "worktree.failed":
             return str(data["error"])
         case "worktree.changed":
@@ -79,10 +79,22 @@ def told(event: dict[str, Any]) -> str:
             return f"{data['lease']['path']} by {data['lease']['sessionId'] or 'the user'}"
         case "lease.contested":
             return f"{data['path']} by {data['by']}, held by {data['lease']['sessionId'] or 'the user'}"
+        case "command.rejected":
+            return f"{_short(data['text'])}: {' '.join(data['problems'])}"
         case "command.submitted":
             return _short(data["command"]["prompt"])
+        case "project.changed_read_only":
+            return ", ".join(data["paths"]) + (" (by a tool of it)" if data["attributed"] else "")
+        case "cleanup.previewed":
+            return ""
+        case _ if "session" in data:
+            return str(data["session"]["title"])
+        case _ if "project" in data:
+            return f"{data['project']['slug']}  {data['project']['path']}"
+        case _ if data.get("path"):
+            return str(data["path"])
         case _:
-            return _short(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+            return _short(", ".join(f"{name}: {_word(value)}" for name, value in data.items()))
 
 
 def is_empty(event: dict[str, Any]) -> bool:
@@ -105,6 +117,10 @@ def harmless(text: str, *, keep: str = "") -> str:
 
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count} files"
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _short(text: str, most: int = 160) -> str:

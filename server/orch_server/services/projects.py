@@ -48,7 +48,8 @@ def get(context: Context, reference: str) -> Project:
     project = context.store.project(reference)
     if project is None:
         known = [known.slug for known in context.store.projects(limit=20)]
-        raise not_found("project", reference, candidates=known)
+        hint = f"Known: {', '.join(known)}." if known else "`orch projects add PATH` registers a repository."
+        raise not_found("project", reference, hint=hint, candidates=known)
     return _seen(project)
 
 

@@ -103,7 +103,8 @@ def _show_preview(found: dict[str, Any]) -> None:
         show.line(f"            and {len(found['commitsOnlyHere']) - _SHOWN_COMMITS} more commits")
     show.line(f"  words     {found['artifacts']} artifacts, {_size(found['logs'])} of logs")
     for process in found["processes"]:
-        show.line(f"  works in  it: {process['name']} (process {process['pid']})")
+        show.line(f"  process   {process['name']} ({process['pid']}) works in it")
+    show.line(f"  kept      until {found['keptUntil'][:10]} at least, if it is deleted now")
     for name, texts in (("unknown", found["unknown"]), ("but", found["blockers"])):
         for text in texts:
             show.line(f"  {name:<9} {text}")

@@ -71,7 +71,7 @@ def list_(client: Client, limit: int | None, as_json: bool, **place: Any) -> Non
         ]
         for item in found
     ]
-    show.table(["SESSION", "AGENT", "ACTION", "SCOPE", "AGE", "TEXT"], rows)
+    show.table(["SESSION", "AGENT", "ACTION", "SCOPE", "AGE", "TEXT"], rows, "nothing was asked for yet.")
 
 
 def _submit(client: Client, text: str, project: str | None, understood: dict[str, Any]) -> dict[str, Any] | None:

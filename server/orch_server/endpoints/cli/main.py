@@ -30,7 +30,30 @@ _EXIT_CODES = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class Sections(click.Group):
+    """The group of all verbs: its help shows them by what they are for."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs, section by section; one that is in none of them comes last."""
+        named = [name for names in _SECTIONS.values() for name in names]
+        rest = [name for name in self.list_commands(ctx) if name not in named]
+        for title, names in {**_SECTIONS, "More": rest}.items():
+            rows = [(name, self.commands[name].get_short_help_str(200)) for name in names if name in self.commands]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+_SECTIONS = {
+    "Send agents to work": ("send", "do", "followup", "unqueue", "respond", "stop", "resume"),
+    "Watch them": ("sessions", "dashboard", "wait", "events", "logs", "transcript", "search", "commands"),
+    "Bring their work home": ("diff", "open", "artifacts", "commit", "apply", "collisions", "plan-merge"),
+    "Put sessions away": ("archive", "unarchive", "preview", "delete", "restore"),
+    "Set up": ("projects", "agents", "health", "hub", "doctor", "demo", "replay"),
+}
+
+
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="orch")
 def orch() -> None:
     """Send coding agents to work in worktrees of their own, watch them, and bring their work home.

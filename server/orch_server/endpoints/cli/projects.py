@@ -26,7 +26,9 @@ def list_(client: Client, limit: int | None, as_json: bool) -> None:
         show.as_json({"items": found, "nextCursor": None})
         return
     rows = [[project["slug"], str(project["sessionCount"]), _path(project)] for project in found]
-    show.table(["PROJECT", "SESSIONS", "PATH"], rows)
+    show.table(
+        ["PROJECT", "SESSIONS", "PATH"], rows, "no project yet. `orch projects add PATH` registers a repository."
+    )
 
 
 @verb(projects, prints="Project")

@@ -49,7 +49,9 @@ def list_(client: Client, kinds: tuple[str, ...], limit: int | None, as_json: bo
         [item["id"], item["kind"], item["sessionId"], f"{item['bytes']} B", show.age(item["createdAt"]), item["path"]]
         for item in found
     ]
-    show.table(["ARTIFACT", "KIND", "SESSION", "SIZE", "AGE", "PATH"], rows)
+    show.table(
+        ["ARTIFACT", "KIND", "SESSION", "SIZE", "AGE", "PATH"], rows, "no artifact here. They come when a turn ends."
+    )
 
 
 @verb(artifacts, "show", prints="ArtifactContent")
@@ -78,4 +80,6 @@ def search(client: Client, query: str, kinds: tuple[str, ...], limit: int | None
         show.as_json({"items": found, "nextCursor": None})
         return
     rows = [[hit["sessionId"], hit["kind"], show.age(hit["at"]), " ".join(hit["snippet"].split())] for hit in found]
-    show.table(["SESSION", "KIND", "AGE", "TEXT"], rows)
+    show.table(
+        ["SESSION", "KIND", "AGE", "TEXT"], rows, "nothing found. All words must occur; `word*` finds what begins so."
+    )

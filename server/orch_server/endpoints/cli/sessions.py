@@ -74,7 +74,11 @@ def list_(
         ]
         for session in found
     ]
-    show.table(["SESSION", "STATE", "AGENT", "ACTION", "PROJECT", "AGE", "CHANGES", "TITLE"], rows)
+    show.table(
+        ["SESSION", "STATE", "AGENT", "ACTION", "PROJECT", "AGE", "CHANGES", "TITLE"],
+        rows,
+        "no session here. `orch send --help` says how to begin one; --archived and --deleted show those put away.",
+    )
 
 
 @verb(sessions, "show", prints="Session")
@@ -101,7 +105,8 @@ def show_session(session: dict[str, Any], as_json: bool) -> None:
     show.line(
         f"{session['id']}  {show.state(session)}  {session['agent']} {session['action']} in {session['projectSlug']}"
     )
-    show.line(f"  {session['title']}")
+    if session["title"]:
+        show.line(f"  {session['title']}")
     facts = {
         "why": session["message"],
         "purged": session["purgedAt"] and f"{session['purgedAt'][:16]}: its numbers and ids are all that is left",

@@ -30,8 +30,14 @@ def note(text: str) -> None:
     print(harmless(text, keep="\n"), file=sys.stderr, flush=True)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under headings: drawn by rich on a terminal, plain columns elsewhere."""
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]], empty: str = "") -> None:
+    """Print rows under headings: drawn by rich on a terminal, plain columns elsewhere.
+
+    Where there are none, `empty` says on standard error what that means.
+    """
+    if not rows and empty:
+        note(f"orch: {empty}")
+        return
     clean = [[harmless(cell) for cell in row] for row in rows]
     if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         from rich.console import Console

@@ -31,7 +31,17 @@ def see_through(client: Client, session: dict[str, Any], *, wait: bool, follow: 
         session = watch(client, [session["id"]], "done", None, events=follow, as_json=as_json)[0]
         if not as_json:
             show_session(session, as_json)
+            if not follow and session["state"] == "completed":
+                _show_answer(client, session)
     return session
+
+
+def _show_answer(client: Client, session: dict[str, Any]) -> None:
+    """Print the agent's last word."""
+    told = client.call("orch/event/list", session=session["id"], types=["turn.completed"], limit=1000)["items"]
+    if told and told[-1]["data"]["text"].strip():
+        show.line("")
+        show.block(told[-1]["data"]["text"].strip())
 
 
 def watch(

@@ -8,7 +8,7 @@ import click
 
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client
-from orch_server.endpoints.cli.main import DONE, FAILED, TIMED_OUT, orch, verb
+from orch_server.endpoints.cli.main import DONE, FAILED, REFUSED, TIMED_OUT, orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
 from orch_server.endpoints.cli.sessions import sessions, show_request, show_session
 from orch_server.endpoints.cli.watching import OUTCOMES, outcome, see_through, watch
@@ -107,16 +107,17 @@ def unqueue(client: Client, session: str, follow_up_id: str, as_json: bool) -> N
 @click.option("--text", help="An answer in words.")
 def respond(
     client: Client, session: str, option: str | None, request_id: str | None, text: str | None, as_json: bool
-) -> None:
+) -> int:
     """Answer what an agent asks. OPTION is an option's id, its label, or allow / deny."""
     found = client.call("orch/session/get", session=session)
     requests = [item for item in found["inputRequests"] if request_id in {None, item["id"]}]
     if request_id is None and len(requests) != 1:
         for item in requests:
             show_request(item)
-        raise click.UsageError(
-            "Several requests are open: name one with --request." if requests else "It asks nothing."
-        )
+        if not requests:
+            show.note(f"orch: session {found['id']} asks nothing: it is {show.state(found)}.")
+            return REFUSED
+        raise click.UsageError("Several requests are open: name one with --request.")
     chosen = _option(requests[0], option) if requests and option is not None else option
     answered = client.change(
         "orch/session/respond",
@@ -126,6 +127,7 @@ def respond(
         text=text,
     )
     show_session(answered, as_json)
+    return DONE
 
 
 @verb(orch, prints="Session")
@@ -214,7 +216,8 @@ def diff(client: Client, session: str, stat: bool, against: str, paths: tuple[st
         else:
             show.line(f"{_names(file)}: the patch is too large to show")
     if stat:
-        show.line(f"{len(found['files'])} files, +{found['insertions']} -{found['deletions']}")
+        files = "1 file" if len(found["files"]) == 1 else f"{len(found['files'])} files"
+        show.line(f"{files}, +{found['insertions']} -{found['deletions']}")
 
 
 @verb(orch, "open", prints="Opened")
@@ -223,7 +226,13 @@ def open_(client: Client, session: str, as_json: bool) -> int:
     """Print where a session works: the path of its worktree."""
     found = client.call("orch/session/get", session=session)
     if found["worktreePath"] is None:
-        show.note(f"orch: session {found['id']} has no worktree.")
+        if found["state"] == "deleted":
+            hint = "it was purged" if found["purgedAt"] else f"`orch restore {found['id']}` brings it back"
+            show.note(f"orch: session {found['id']} is deleted: {hint}.")
+            return REFUSED
+        show.note(
+            f"orch: session {found['id']} has no worktree: it works in the project itself, or is not that far yet."
+        )
         return FAILED
     if as_json:
         show.as_json({"path": found["worktreePath"]})
