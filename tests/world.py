@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orch_server.domain.redact import redacted
 from orch_server.domain.session import LIVE, TRANSITIONS, State
 from orch_server.runtime.bundle import Bundle
 from orch_server.store.schema import HEAD
@@ -290,7 +291,7 @@ def _spoken(log: Path) -> str:
             said.clear()
         update = (message.get("params") or {}).get("update") or {}
         if update.get("sessionUpdate") == "agent_message_chunk":
-            said.append(update["content"]["text"])
+            said.append(redacted(update["content"]["text"].encode()).decode())  # each part as it came
     return "".join(said)
 
 
