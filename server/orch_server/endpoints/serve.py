@@ -94,6 +94,7 @@ def _prepare() -> Places:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.raiseExceptions = False  # on a full disk the log is the least that matters
     return places
 
 
