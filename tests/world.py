@@ -307,7 +307,7 @@ def _json_lines(path: Path) -> Iterator[Json]:
     for line in path.read_bytes().split(b"\n"):
         try:
             message = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(message, dict):
             yield message

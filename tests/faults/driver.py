@@ -186,6 +186,8 @@ class Driver:
             with self._lock:
                 hub, self.hub = self.hub, None
             self.deaths.append({**self.zygote.wait(hub), "at": self._armed})
+            if self.deaths[-1]["code"] not in {None, 0}:
+                raise RuntimeError(f"the hub cannot serve: {self.deaths[-1]}; {self.home.path / 'hub.log'} says why")
 
     def _client_now(self) -> RawClient:
         if self.hub is None:

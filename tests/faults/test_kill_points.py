@@ -16,12 +16,12 @@ from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import CHAPTERS, new_home
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3000)
 
 SOURCE = Path(orch_server.__file__).parent
 RUNS_A_CHAPTER = 4
 KILLS = 500 if FULL else 40
-PAIRS = 200 if FULL else 6
+PAIRS = 60 if FULL else 4
 # What only a hub comes to that recovers from a kill at another place.
 RECOVERY = {
     "working": [

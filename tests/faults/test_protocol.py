@@ -22,8 +22,8 @@ from tests.world import LARGEST_HUB, inet_sockets, resident
 pytestmark = pytest.mark.timeout(1200)
 
 BATCH = 50
-MUTATED = 60_000 if FULL else 3_000
-BY_SCHEMA = 60_000 if FULL else 3_000
+MUTATED = 90_000 if FULL else 3_000
+BY_SCHEMA = 15_000 if FULL else 3_000
 # These end the hub or the connection, as they should.
 LEFT_OUT = frozenset({"orch/hub/shutdown"})
 CODES = {-32700, -32600, -32601, -32602, -32800, -32002, *range(-32023, -32009)}
