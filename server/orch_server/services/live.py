@@ -43,7 +43,6 @@ COALESCE_SECONDS = 0.006
 _OF_A_RUN = frozenset({Attention.UNADOPTED, Attention.SILENT, Attention.DISK_FULL})
 """What is shown of a process, and over when that is."""
 _LOG_LINE = 8 * 1024
-_LIMITS = frozenset({"disk_full", "output_limit"})
 _RETRY_SECONDS = 1.0
 _CLOSE_GRACE_SECONDS = 10.0
 _INTERRUPT_SECONDS = 1.5
@@ -376,9 +375,7 @@ class LiveRun:
             if verdict == Reason.OUTPUT_LIMIT:
                 limited = RunOutputLimited(bytes=record.out_size + record.err_size)
                 transaction.emit(limited, session=session, run_id=self.run_id)
-        # Its runner stopped it for that, so whatever the agent's end looks like by itself is no reason.
-        at_limit = record is not None and record.why in _LIMITS and session.state == State.FAILED
-        if session.state in LIVE or (at_limit and step.run.stop_requested is None):
+        if session.state in LIVE:
             wanted = ending(step.run.stop_requested)
             if wanted == Reason.USER_STOPPED:
                 transaction.move(session, State.STOPPED, wanted)
