@@ -210,7 +210,8 @@ def schema_hash() -> str:
 
 def _validate(model: type[Params], params: Any) -> Params:
     try:
-        return model.model_validate({} if params is None else params, by_name=False, by_alias=True)
+        # Lua writes an empty object as an empty list.
+        return model.model_validate({} if params is None or params == [] else params, by_name=False, by_alias=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         where = [".".join(str(part) for part in problem["loc"]) or "params" for problem in problems]

@@ -152,16 +152,15 @@ class _About:
         return end.line - 1 if end.character == 0 and end.line > self._range.start.line else end.line
 
     def _told(self) -> str:
-        parts = [_problem(item) for item in self._problems]
+        parts = ["\n".join(_problem(item) for item in self._problems)]
         excerpt = "".join(self._lines[self._range.start.line : self._last + 1][:_EXCERPT_LINES])
         excerpt = excerpt[:_EXCERPT_CHARACTERS].rstrip("\r\n")
         if excerpt.strip():
             fence = "```"
             while fence in excerpt:
                 fence += "`"
-            said = "As it is in my editor:" if parts else ""
-            parts.append(f"{said}\n\n{fence}{self._language}\n{excerpt}\n{fence}".lstrip("\n"))
-        return "\n".join(parts)
+            parts += ["As it is in my editor:", f"{fence}{self._language}\n{excerpt}\n{fence}"]
+        return "\n\n".join(part for part in parts if part)
 
 
 def _problem(item: types.Diagnostic) -> str:
