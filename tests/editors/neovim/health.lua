@@ -11,7 +11,7 @@ lib.expect(not text:find('ERROR', 1, true), text)
 vim.cmd('helptags ' .. vim.fn.fnameescape(vim.env.PLUGIN_COPY .. '/doc'))
 vim.opt.runtimepath:prepend(vim.env.PLUGIN_COPY)
 vim.cmd('help orch')
-lib.expect(vim.bo.filetype == 'help', 'the help')
+lib.expect(vim.bo.buftype == 'help', 'the help')
 for verb in ([[answer apply archive commit delete diff files followup log open restore resume show steer stop transcript
   unarchive send do sessions add search disconnect]]):gmatch('%a+') do
   lib.expect(pcall(vim.cmd, 'help :Orch-' .. verb), ':Orch ' .. verb .. ' is in the help')

@@ -83,6 +83,32 @@ end, 'the lens')
 local hover = vim.lsp.buf_request_sync(0, 'textDocument/hover', vim.lsp.util.make_position_params(0, 'utf-16'), 5000)
 lib.expect(vim.inspect(hover):find(id, 1, true), 'the hover names the session: ' .. vim.inspect(hover))
 
+-- Its change taken into the buffer, as an edit that can be undone.
+local client = vim.lsp.get_clients({ name = 'orch', bufnr = 0 })[1]
+lib.expect(lib.lines() == 'total = 0', 'the checkout is untouched')
+client:exec_cmd({ title = 'take', command = 'orch.take', arguments = { { session = id, uri = vim.uri_from_bufnr(0) } } })
+lib.wait(function()
+  return lib.lines() == 'total = 1'
+end, 'the change in the buffer')
+vim.cmd('silent undo')
+lib.expect(lib.lines() == 'total = 0', 'it can be undone')
+
+-- A lens leads to what it is about.
+vim.api.nvim_win_set_cursor(0, { 1, 0 })
+local before = #vim.api.nvim_list_tabpages()
+lib.choose(function(items)
+  return items[#items]
+end)
+vim.lsp.codelens.run()
+lib.wait(function()
+  return #vim.api.nvim_list_tabpages() > before
+end, 'the diff of the lens')
+vim.cmd('tabonly | only')
+vim.cmd.edit({ shop .. '/src/cart.py', bang = true })
+lib.choose(function(items)
+  return items[1]
+end)
+
 -- Stop; the transcript took in what the command line said meanwhile.
 vim.cmd('Orch stop ' .. id)
 lib.told(id .. ' is stopped')

@@ -104,7 +104,11 @@ class _Requests(Watcher):
             await asyncio.wait([reply])
         finally:
             self._shown = None
-        if reply.cancelled() or reply.exception() is not None:
+        if reply.cancelled():
+            return
+        if reply.exception() is not None:
+            text = f"{_message(session, request)} `orch respond {session.id}` answers it."
+            self._tell(types.MessageType.Warning, text)
             return
         chosen = getattr(reply.result(), "title", None)
         try:
@@ -114,15 +118,15 @@ class _Requests(Watcher):
                 await self._respond(session, request, answers[chosen])
         except OrchError as error:
             if error.kind != ErrorKind.ALREADY_ANSWERED:
-                self._tell(f"{error.message} {error.hint}")
+                self._tell(types.MessageType.Error, f"orch: {error.message} {error.hint}")
 
     async def _respond(self, session: SessionRecord, request: InputRequest, option_id: str) -> None:
         params = {"session": session.id, "inputRequestId": request.id, "optionId": option_id}
         await self._editor.wire.execute("orch/session/respond", params)
 
-    def _tell(self, text: str) -> None:
-        params = types.ShowMessageParams(types.MessageType.Error, f"orch: {harmless(text)}")
-        self._editor.wire.notify(types.WINDOW_SHOW_MESSAGE, params)
+    def _tell(self, kind: types.MessageType, text: str) -> None:
+        text = harmless(text, keep="\n")
+        self._editor.wire.notify(types.WINDOW_SHOW_MESSAGE, types.ShowMessageParams(kind, text))
 
 
 def _answers(request: InputRequest) -> dict[str, str]:

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote, urlparse
 from lsprotocol import types
 
 from orch_server.domain.errors import invalid_params
-from orch_server.hub.language.documents import uri_of
+from orch_server.hub.language.documents import path_of, uri_of
 from orch_server.hub.language.registry import Watcher, answers, watches
 from orch_server.services import pages
 from orch_server.store.records import StoredEvent
@@ -40,7 +40,7 @@ async def show_page(editor: "Editor", page: str) -> dict[str, Any]:
     """Have the client open a page, and keep it fresh while it is open."""
     uri = await place_for(editor, page)
     editor.shown_pages[page] = uri
-    return {"uri": uri, "shown": await _show(editor, uri)}
+    return {"uri": uri, "path": path_of(uri), "shown": await _show(editor, uri)}
 
 
 async def _show(editor: "Editor", uri: str, line: int | None = None) -> bool:
