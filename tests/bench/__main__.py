@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import broadcast, footprint, get, ingest, queries, report, sessions, start, stream
+from tests.bench import broadcast, collisions, footprint, get, ingest, queries, report, sessions, start, stream
 from tests.bench.measure import Line, Scale
 
 ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[[Scale], Iterator[Line]]] = {
     "session-start": sessions.start,
     "worktree": sessions.worktree,
     "query": queries.run,
+    "collisions": collisions.run,
 }
 QUICK = ("start-warm", "get", "ingest")
 

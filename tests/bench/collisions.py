@@ -1,0 +1,160 @@
+"""From an agent's edit until an editor shows its diagnostic, with ten agents in a large repository, and what that costs."""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest_lsp
+from lsprotocol import types
+
+from tests.bench.measure import Line, Samples, Scale, below
+from tests.bench.scene import orch_home
+from tests.home import BIN, OrchHome
+from tests.repositories import ScratchRepository, make_repository
+from tests.waiting import wait_until_async
+from tests.world import digest_of
+
+AGENTS = 10
+FILES = 20_000
+EVERY_SECONDS = 10
+LINES = 60
+FIRST = 20
+"""The first line an agent edits; each edit is of the next line."""
+
+
+@dataclass
+class Seen:
+    """What a client was told, and how long after the edit."""
+
+    ready: bool = False
+    latencies: list[float] = field(default_factory=list)
+    lines: dict[str, set[int]] = field(default_factory=dict)
+
+
+def run(scale: Scale) -> Iterator[Line]:
+    """Measure a minute of ten agents, each of which edits every ten seconds; half of the files the user edits, too."""
+    edits = 3 if scale.quick else 6
+    with orch_home(project=False) as home:
+        repository = make_repository(home.root / "big", files=_files())
+        home.cli("projects", "add", str(home.root / "big"))
+        mine = {_name(number): _text(number, "mine", range(FIRST, LINES, 2)) for number in range(0, AGENTS, 2)}
+        repository.write(mine)
+        taken, cost = asyncio.run(_watch(home, repository, edits))
+    what = f"edit -> diagnostic, {AGENTS} agents, {FILES:,} files"
+    for share, limit in ((0.5, 1_000.0), (0.95, 3_000.0)):
+        value = taken.percentile(share)
+        note = f"{len(taken.values)} edits" if share == 0.5 else f"slowest {max(taken.values):.0f} ms"
+        yield Line(
+            "collisions", f"{what}, p{share * 100:g}", "ms", value, taken.spread(), "-", 0.0, below(limit, "ms"), note
+        )
+    hub, children, seconds = cost
+    note = f"git children beside it: {100 * children / seconds:.1f} % of a core"
+    what = f"the hub's processor, an edit every {EVERY_SECONDS} s an agent"
+    yield Line("collisions", what, "%", 100 * hub / seconds, None, "-", 0.0, below(15, "%"), note)
+
+
+async def _watch(
+    home: OrchHome, repository: ScratchRepository, edits: int
+) -> tuple[Samples, tuple[float, float, float]]:
+    seen = Seen()
+    client = pytest_lsp.LanguageClient()
+    trees: dict[str, Path] = {}
+
+    @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+    def published(params: types.PublishDiagnosticsParams) -> None:
+        now = time.time()
+        lines = {line for item in params.diagnostics for line in range(item.range.start.line, item.range.end.line + 1)}
+        before = seen.lines.get(params.uri, set())
+        seen.lines[params.uri] = lines
+        if seen.ready and params.uri in trees and max(lines, default=0) > max(before, default=0):
+            seen.latencies.append(1000 * (now - os.stat(trees[params.uri]).st_mtime))
+
+    await client.start_io(f"{BIN}/orch-server", env=home.environment)
+    shows = types.PublishDiagnosticsClientCapabilities(related_information=True)
+    await client.initialize_session(
+        types.InitializeParams(
+            capabilities=types.ClientCapabilities(
+                text_document=types.TextDocumentClientCapabilities(publish_diagnostics=shows)
+            ),
+            process_id=os.getpid(),
+            workspace_folders=[types.WorkspaceFolder(repository.path.as_uri(), "big")],
+        )
+    )
+    for number in range(AGENTS):
+        file = repository.path / _name(number)
+        item = types.TextDocumentItem(file.as_uri(), "text", 1, file.read_text())
+        client.text_document_did_open(types.DidOpenTextDocumentParams(item))
+    before = digest_of(repository.path), (repository.path / ".git" / "index").read_bytes()
+    locks = _LockWatch(repository.path)
+    ask = client.protocol.send_request_async
+    for number in range(AGENTS):
+        params = {"agent": "demo", "action": "implement", "project": "big", "prompt": _script(number, edits)}
+        session = (await ask("orch/session/start", params)).id
+        root = repository.path / ".orchestrator" / "worktrees" / session
+        trees[(repository.path / _name(number)).as_uri()] = root / _name(number)
+    await wait_until_async(lambda: len([uri for uri in trees if seen.lines.get(uri)]) == AGENTS, 300)
+    hub = psutil.Process(home.hub_pid())
+    seen.ready = True
+    began, times = time.monotonic(), hub.cpu_times()
+    await wait_until_async(lambda: len(seen.latencies) >= AGENTS * (edits - 1), 60 + edits * EVERY_SECONDS * 2)
+    seconds, after = time.monotonic() - began, hub.cpu_times()
+    assert before == (digest_of(repository.path), (repository.path / ".git" / "index").read_bytes())
+    locks.check()
+    with contextlib.suppress(Exception):
+        await client.shutdown_session()
+        await client.stop()  # type: ignore[no-untyped-call]
+    own = after.user + after.system - times.user - times.system
+    children = after.children_user + after.children_system - times.children_user - times.children_system
+    return Samples(seen.latencies), (own, children, seconds)
+
+
+class _LockWatch:
+    """Notices whoever takes the lock of the user's index."""
+
+    def __init__(self, project: Path) -> None:
+        from orch_server.runtime.watch import Watcher
+
+        self.taken: list[bytes] = []
+        self._watcher = Watcher(asyncio.get_running_loop())
+        watch = self._watcher.watch(self._changed)
+        watch.keep_to([os.fsencode(project / ".git")])
+
+    def _changed(self, path: bytes | None, moved: bool) -> None:
+        del moved
+        if path is None or path.endswith(b"/index.lock"):
+            self.taken.append(path or b"?")
+
+    def check(self) -> None:
+        """Assert that nobody did."""
+        self._watcher.close()
+        assert self.taken == []
+
+
+def _script(number: int, edits: int) -> str:
+    """Return what a demo agent does: an edit, and a pause, so often; each in the next line."""
+    parts = []
+    for edit in range(edits):
+        text = _text(number, f"edit {edit}", [FIRST + 2 * edit]).replace("\n", "\\n").removesuffix("\\n")
+        # The agents do not beat together.
+        pause = EVERY_SECONDS + (number / AGENTS if edit == 0 else 0)
+        parts.append(f"[[write {_name(number)} {text}]] [[wait {pause}]]")
+    return " ".join(parts)
+
+
+def _name(number: int) -> str:
+    return f"d{number}/work{number}.txt"
+
+
+def _text(number: int, word: str, lines: "range | list[int]") -> str:
+    changed = set(lines)
+    return "".join(f"{word if line in changed else 'line'} {number} {line}\n" for line in range(LINES))
+
+
+def _files() -> dict[str, str]:
+    files = {f"d{number // 200}/file{number}.txt": f"line of {number}\n" * 20 for number in range(FILES - AGENTS)}
+    return files | {_name(number): _text(number, "line", []) for number in range(AGENTS)}
