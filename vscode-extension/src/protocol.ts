@@ -257,6 +257,10 @@ export interface Dashboard {
   failures: Session[];
   collisions: Collision[];
   recentEvents: Event[];
+  /** Over for now, with changes in their worktrees; the newest. */
+  changed: Session[];
+  /** What all sessions together have used. */
+  usage: Usage;
 }
 
 /** What to take away. */
@@ -692,6 +696,8 @@ export interface ResumeSession {
   /** Its id, or a unique beginning of it. */
   session: string;
   text?: string | null;
+  /** Begin a new conversation of the agent, with what was said so far as its context. */
+  anew?: boolean;
 }
 
 /** Whose words an entry holds. */
@@ -1295,7 +1301,7 @@ export interface Methods {
   "orch/session/respond": { params: RespondToInput; result: Session };
   /** End a session's work with its whole process tree; an ended session is left as it is. */
   "orch/session/stop": { params: NamedSession; result: Session };
-  /** Go on with an ended session in the agent's own conversation. */
+  /** Go on with an ended session in the agent's own conversation, or anew with the transcript as context. */
   "orch/session/resume": { params: ResumeSession; result: Session };
   /** Return the end of what the agent wrote to its standard error. */
   "orch/session/logTail": { params: TailLog; result: LogTail };
