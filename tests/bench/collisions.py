@@ -1,4 +1,4 @@
-"""From an agent's edit until an editor shows its diagnostic, with ten agents in a large repository, and what that costs."""
+"""From an agent's edit until an editor shows its diagnostic: ten agents in a large repository, and what that costs."""
 
 import asyncio
 import contextlib
