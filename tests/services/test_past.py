@@ -3,10 +3,11 @@
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.session import Action, State
+from orch_server.domain.session import Action, FollowUp, FollowUpMode, State
 from orch_server.services import sessions
 from orch_server.services.past import LIMIT, PREFACE, in_context
 from orch_server.services.transcript import Entry, EntryKind, Role
+from orch_server.store.transaction import Transaction
 from tests.services.world import World
 from tests.waiting import wait_until_async
 
@@ -42,13 +43,21 @@ def test_of_a_long_past_the_end_is_told_and_of_none_nothing() -> None:
 
 async def test_a_session_begins_anew_with_its_transcript(world: World) -> None:
     session = await world.work("[[say the colour is blue]]")
+    waiting = FollowUp(id="w", text="[[say later]]", mode=FollowUpMode.QUEUE, at="t")
+    await world.context.store.write(lambda transaction: _queue(transaction, session.id, waiting))
     resumed = await sessions.resume(world.context, world.caller, session.id, "Go on", anew=True)
-    await wait_until_async(lambda: world.session(resumed.id).state == State.COMPLETED, 30)
+    await wait_until_async(lambda: world.session(resumed.id).turns == 3, 60)
+    await wait_until_async(lambda: world.session(resumed.id).state == State.COMPLETED, 60)
     after = world.session(session.id)
     assert after.agent_session_id not in {None, session.agent_session_id}
-    assert after.turns == 2
-    turn = (await world.context.store.events(0, session_id=session.id, types=["turn.started"]))[-1]
-    assert b"the colour is blue" in turn.json
+    assert (after.turns, after.queued) == (3, [])
+    turns = await world.context.store.events(0, session_id=session.id, types=["turn.started"])
+    assert b"the colour is blue" in turns[1].json
+    assert b"say later" in turns[2].json
+
+
+def _queue(transaction: Transaction, session_id: str, item: FollowUp) -> None:
+    transaction.session(session_id).queued = [item]
 
 
 async def test_what_cannot_resume_says_so_and_offers_to_begin_anew(world: World) -> None:

@@ -106,7 +106,12 @@ REFUSALS: dict[str, tuple[ErrorKind, ...]] = {
     "orch/session/followUp": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.AGENT_UNAVAILABLE, ErrorKind.GIT_FAILED),
     "orch/session/unqueue": (ErrorKind.CONFLICT,),
     "orch/session/respond": (ErrorKind.ALREADY_ANSWERED, ErrorKind.ILLEGAL_TRANSITION),
-    "orch/session/resume": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.AGENT_UNAVAILABLE, ErrorKind.GIT_FAILED),
+    "orch/session/resume": (
+        ErrorKind.ILLEGAL_TRANSITION,
+        ErrorKind.CONFLICT,
+        ErrorKind.AGENT_UNAVAILABLE,
+        ErrorKind.GIT_FAILED,
+    ),
     "orch/session/archive": (ErrorKind.ILLEGAL_TRANSITION,),
     "orch/session/unarchive": (ErrorKind.ILLEGAL_TRANSITION,),
     "orch/session/cleanupPreview": (ErrorKind.ILLEGAL_TRANSITION, ErrorKind.GIT_FAILED),

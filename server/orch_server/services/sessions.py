@@ -289,8 +289,10 @@ async def _begin_anew(context: Context, caller: Caller, session_id: str, text: s
     words = in_context(past, text)
 
     def work(transaction: Transaction) -> None:
-        transaction.session(session_id).agent_session_id = None
-        _resume_with(transaction, caller, session_id, words, begun=True)
+        session = launching.queue_text(transaction, session_id, words)
+        session.queued = [session.queued[-1], *session.queued[:-1]]  # what waits already is to be understood after it
+        session.agent_session_id, session.prompt_delivered = None, True
+        _keep_reply(transaction, caller, session)
 
     await context.store.write(work)
     launching.bring_up(context, session_id, caller.environment)
