@@ -123,8 +123,8 @@ async def question_without_a_tool(scene: Scene) -> str:
         session_id = await scene.start("[[ask]]", action=action)
         await scene.completed(session_id)
         assert "NO TOOL FOR ask." in await scene.said(session_id)
-    offered = max((request["tools"] for request in scene.model.requests), key=len)
-    return f"it offers its model no tool to ask the user; its tools are {', '.join(sorted(offered))}"
+    print("offered:", sorted({tool for request in scene.model.requests for tool in request["tools"]}))
+    return "told to ask the user, the model finds no tool for that among those that it is offered"
 
 
 async def follow_up_queued(scene: Scene) -> None:
@@ -164,7 +164,7 @@ async def follow_up_joins_nothing(scene: Scene) -> str:
     """Show that a second prompt waits for the first, and that orch holds it back."""
     await _held_back(scene)
     first, second = await _two_prompts(scene, "[[slow 10]]")
-    return f"a second `session/prompt` does not join the first: they end with {first} and {second}"
+    return f"a second `session/prompt` is a turn of its own: the two end with `{first}` and `{second}`"
 
 
 async def _held_back(scene: Scene) -> None:
