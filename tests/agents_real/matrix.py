@@ -155,7 +155,7 @@ async def follow_up_steered(scene: Scene) -> None:
 async def follow_up_cancels(scene: Scene) -> str:
     """Show what a second prompt does to the first, and that orch holds it back."""
     await _held_back(scene)
-    first, second = await _two_prompts(scene, "[[hang]]")
+    first, second = await _two_prompts(scene, "[[hang]]", "Hang")
     assert (first, second) == ("cancelled", "end_turn")
     return f"a second `session/prompt` ends the first with the stop reason `{first}`"
 
@@ -163,7 +163,7 @@ async def follow_up_cancels(scene: Scene) -> str:
 async def follow_up_joins_nothing(scene: Scene) -> str:
     """Show that a second prompt waits for the first, and that orch holds it back."""
     await _held_back(scene)
-    first, second = await _two_prompts(scene, "[[slow 10]]")
+    first, second = await _two_prompts(scene, "[[slow 50]]", "Say(text='word1 ")
     return f"a second `session/prompt` is a turn of its own: the two end with `{first}` and `{second}`"
 
 
@@ -331,7 +331,7 @@ async def _waiting_command(scene: Scene) -> tuple[str, Path]:
     return session_id, worktree / "go"
 
 
-async def _two_prompts(scene: Scene, first: str) -> tuple[str, str]:
+async def _two_prompts(scene: Scene, first: str, step: str) -> tuple[str, str]:
     """Without a hub, send a second prompt while the first is worked on; return with which reasons they stop."""
     directory = scene.home.root / "alone"
     directory.mkdir()
@@ -339,7 +339,7 @@ async def _two_prompts(scene: Scene, first: str) -> tuple[str, str]:
     asked = len(scene.model.requests)
     async with place.run() as run:
         run.prompt(first)
-        await run.until(lambda: len(scene.model.requests) > asked)
+        await run.until(lambda: any(one["step"].startswith(step) for one in scene.model.requests[asked:]))
         return await run.second_prompt("[[say the second]]")
 
 

@@ -26,5 +26,6 @@ _SILENT = "The agent said nothing for longer than the limit and was ended."
 def told(reason: Reason, text: str, session_id: str, *, conversation_lost: bool = False) -> str:
     """Return what a person should know about the end of a session's work: what happened, and what to do."""
     happened = _SILENT if reason == Reason.SILENT_LIMIT else text.strip()
-    advice = _ANEW if conversation_lost else _ADVICE.get(reason, "")
+    # A login that is missing stands in the way of resuming as well, and then the conversation is not lost.
+    advice = _ANEW if conversation_lost and reason == Reason.AGENT_ERROR else _ADVICE.get(reason, "")
     return "\n".join(part for part in (happened, advice.format(id=session_id)) if part)
