@@ -88,11 +88,9 @@ async def test_every_method_answers_as_declared(home: OrchHome, connect: Connect
     assert "careful" in (await walk("session/logTail", session=name, lines=5))["lines"]
     assert (await walk("session/transcript", session=name, limit=2))["nextCursor"]
     assert [item["path"] for item in (await walk("session/diff", session=name))["files"]] == ["a.txt"]
+    await _collide(walk, name)
     assert (await walk("session/commit", session=name, message="One"))["files"]
     assert (await walk("session/apply", session=name, strategy="squash"))["applied"]
-    for collision in ("collision/list", "collision/plan"):
-        if f"orch/{collision}" in METHODS:
-            await walk(collision, project="shop")
     await walk.client.call("orch/event/subscribe", {"after": 0, "types": ["artifact.*"]})
     await walk.client.until(lambda client: any(e["type"] == "artifact.created" for e in client.events()))
     artifact = (await walk("artifact/list", session=name))["items"][0]
@@ -117,6 +115,23 @@ async def test_every_method_answers_as_declared(home: OrchHome, connect: Connect
     await walk("event/unsubscribe", subscription=subscription)
     await walk("hub/shutdown", requestKey="leave")
     assert walk.called == set(METHODS)
+
+
+async def _collide(walk: Walk, name: str) -> None:
+    """Have another session write the same file, and see to it."""
+    rival = {"agent": "demo", "action": "implement", "project": "shop", "prompt": "[[write a.txt other]]"}
+    other = (await walk("session/start", **rival))["id"]
+    await walk.client.call("orch/event/subscribe", {"after": 0, "types": ["collision.detected"]})
+    await walk.client.until(lambda client: any(e["type"] == "collision.detected" for e in client.events()))
+    (found,) = (await walk("collision/list", project="shop"))["items"]
+    assert set(found["sessions"]) == {name, other}
+    assert {name, other} <= set((await walk("collision/plan", project="shop"))["order"])
+    await walk.until(other, "completed")
+    await walk("collision/tell", collision=found["id"], session=other)
+    await walk.until(other, "completed")
+    lease = (await walk("lease/claim", project="shop", paths=["src"]))["items"][0]
+    assert (await walk("lease/list"))["items"] == [lease]
+    await walk("lease/release", lease=lease["id"])
 
 
 async def test_every_refusal_has_its_code(home: OrchHome, connect: Connect) -> None:

@@ -9,6 +9,7 @@ from orch_server.endpoints.cli.results import Exported
 from tests.generate import printed_by, verbs
 from tests.home import OrchHome
 from tests.repositories import make_repository
+from tests.waiting import wait_until
 
 KNOWN = {name: verb for name, verb, _ in verbs() if isinstance(verb, cli.Verb)}
 
@@ -48,6 +49,7 @@ def use_every_verb(home: OrchHome, archived: str, trashed: str, purged: str) -> 
 
     session = _work(orch)
     _read(orch, session)
+    _collide(orch, session)
     _bring_home(orch, session)
 
     assert orch("preview", trashed)["worktree"]["present"]
@@ -109,12 +111,24 @@ def _read(orch: Verbs, session: str) -> None:
     assert orch("replay", "demo", str(orch.home.path / "runs" / run))["inputRequests"]
 
 
+def _collide(orch: Verbs, session: str) -> None:
+    rival = orch("send", "bert", "implement", "bank", "[[write report.md # Another]]", "--wait")["id"]
+
+    def seen() -> Any:
+        return orch("collisions", "--session", rival)["items"]
+
+    (found,) = wait_until(seen)
+    assert set(found["sessions"]) == {session, rival}
+    assert rival in orch("plan-merge", "bank")["order"]
+    orch("tell", found["id"], rival)
+    orch("wait", rival)
+    (lease,) = orch("claim", "bank", "src")["items"]
+    assert orch("leases")["items"] == [lease]
+    orch("unclaim", lease["id"])
+
+
 def _bring_home(orch: Verbs, session: str) -> None:
     assert len(orch("commit", session, "-m", "A report")["files"]) == 1
     assert not orch("apply", session, "--preview")["applied"]
     assert orch("apply", session, "--strategy", "squash")["applied"]
     assert orch("apply", session, "--undo")["applied"]
-    if "orch collisions" in KNOWN:
-        orch("collisions")
-    if "orch plan-merge" in KNOWN:
-        orch("plan-merge", "bank")
