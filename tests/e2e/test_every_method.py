@@ -88,6 +88,7 @@ async def test_every_method_answers_as_declared(home: OrchHome, connect: Connect
     assert "careful" in (await walk("session/logTail", session=name, lines=5))["lines"]
     assert (await walk("session/transcript", session=name, limit=2))["nextCursor"]
     assert [item["path"] for item in (await walk("session/diff", session=name))["files"]] == ["a.txt"]
+    assert not (await walk("session/fileBefore", session=name, path="a.txt"))["present"]
     await _collide(walk, name)
     assert (await walk("session/commit", session=name, message="One"))["files"]
     assert (await walk("session/apply", session=name, strategy="squash"))["applied"]

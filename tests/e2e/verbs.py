@@ -96,6 +96,7 @@ def _read(orch: Verbs, session: str) -> None:
     assert "careful" in orch("logs", session)["lines"]
     assert orch("transcript", session)["items"]
     assert [file["path"] for file in orch("diff", session)["files"]] == ["report.md"]
+    assert orch("before", session, "README.md")["text"] == "# bank\n"
     kinds = {item["kind"]: item["id"] for item in orch("artifacts", "list", "--session", session)["items"]}
     assert set(kinds) == {"transcript", "diff", "file"}
     assert orch("artifacts", "show", kinds["file"])["text"] == "# Report\n"

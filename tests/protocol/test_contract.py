@@ -90,6 +90,7 @@ METHOD_ROWS: dict[str, tuple[str, str, bool]] = {
     "orch/session/logTail": ("session lines?", "lines truncated", False),
     "orch/session/transcript": (f"session {LIST}", "items nextCursor", False),
     "orch/session/diff": ("session against? paths?", "files insertions deletions", False),
+    "orch/session/fileBefore": ("session path against?", "present text base64", False),
     "orch/session/commit": ("session message?", "commit files", True),
     "orch/session/apply": ("session strategy? preview?", "preview applied", True),
     "orch/collision/list": ("project? session?", "items", False),

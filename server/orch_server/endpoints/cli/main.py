@@ -47,7 +47,7 @@ class Sections(click.Group):
 _SECTIONS = {
     "Send agents to work": ("send", "do", "followup", "unqueue", "respond", "stop", "resume"),
     "Watch them": ("sessions", "dashboard", "wait", "events", "logs", "transcript", "search", "commands"),
-    "Bring their work home": ("diff", "open", "artifacts", "commit", "apply"),
+    "Bring their work home": ("diff", "before", "open", "artifacts", "commit", "apply"),
     "Keep them apart": ("collisions", "plan-merge", "tell", "claim", "unclaim", "leases"),
     "Put sessions away": ("archive", "unarchive", "preview", "delete", "restore"),
     "Set up": ("projects", "agents", "health", "hub", "doctor", "demo", "replay"),

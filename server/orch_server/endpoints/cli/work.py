@@ -1,5 +1,6 @@
 """The verbs of the daily work: send, followup, respond, stop, resume, wait, logs, diff, open."""
 
+import base64
 import os
 import sys
 from typing import Any
@@ -218,6 +219,26 @@ def diff(client: Client, session: str, stat: bool, against: str, paths: tuple[st
     if stat:
         files = "1 file" if len(found["files"]) == 1 else f"{len(found['files'])} files"
         show.line(f"{files}, +{found['insertions']} -{found['deletions']}")
+
+
+@verb(orch, prints="FileBefore")
+@click.argument("session")
+@click.argument("path")
+@click.option(
+    "--against", type=click.Choice(["base", "head", "turn"]), default="base", show_default=True, help="As for diff."
+)
+def before(client: Client, session: str, path: str, against: str, as_json: bool) -> int:
+    """Print a file as it was where `orch diff` begins to compare."""
+    found = client.call("orch/session/fileBefore", session=session, path=path, against=against)
+    if as_json:
+        show.as_json(found)
+    elif not found["present"]:
+        show.note(f"orch: there was no {path} then.")
+    elif found["text"] is not None:
+        show.block(found["text"].rstrip("\n"))
+    else:
+        sys.stdout.buffer.write(base64.b64decode(found["base64"]))
+    return DONE if found["present"] else FAILED
 
 
 @verb(orch, "open", prints="Opened")
