@@ -13,7 +13,7 @@ vim.opt.runtimepath:prepend(vim.env.PLUGIN_COPY)
 vim.cmd('help orch')
 lib.expect(vim.bo.buftype == 'help', 'the help')
 for verb in ([[answer apply archive commit delete diff files followup log open restore resume show steer stop transcript
-  unarchive send do sessions add search disconnect]]):gmatch('%a+') do
+  unarchive send do sessions add search disconnect collisions plan]]):gmatch('%a+') do
   lib.expect(pcall(vim.cmd, 'help :Orch-' .. verb), ':Orch ' .. verb .. ' is in the help')
 end
 print('OK health')

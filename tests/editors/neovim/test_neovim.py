@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("scenario", ["main_job", "actions", "plain", "health"])
+@pytest.mark.parametrize("scenario", ["main_job", "actions", "collisions", "plain", "health"])
 def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
     copy = tmp_path / "plugin"  # :helptags writes into it
     shutil.copytree(PLUGIN, copy)

@@ -63,6 +63,9 @@ local function local_commands()
     ['orch.open'] = of_session('open'),
     ['orch.transcript'] = of_session('transcript'),
     ['orch.show'] = of_session('show'),
+    ['orch.compare'] = function(command)
+      require('orch.diff').collision(command.arguments[1].collision)
+    end,
     ['orch.send'] = function(command)
       require('orch.commands').start(command.arguments[1])
     end,

@@ -211,6 +211,22 @@ local OTHER = {
       vim.cmd('botright copen')
     end)
   end,
+  collisions = function(words)
+    require('orch.diff').collisions(words[1])
+  end,
+  plan = function(words)
+    if not words[1] then
+      return client().tell('say which project: :Orch plan PROJECT', vim.log.levels.ERROR)
+    end
+    client().request('orch/collision/plan', { project = words[1] }, function(plan)
+      local lines = #plan.order > 0 and { 'bring home in this order: ' .. table.concat(plan.order, ', ') }
+        or { 'nothing is to be brought home' }
+      for _, pair in ipairs(plan.settleFirst) do
+        table.insert(lines, ('settle first: %s and %s'):format(pair[1], pair[2]))
+      end
+      client().tell(table.concat(lines, '\n'))
+    end)
+  end,
   disconnect = function()
     client().stop()
   end,
@@ -271,18 +287,22 @@ function M.complete(lead, line)
   local number = #words - (lead == '' and 0 or 1) -- how many words stand before the one that is completed
   local verb = words[2]
   local found = {}
+  if (verb == 'send' or verb == 'plan') and vim.tbl_isempty(agents) then
+    M.learn()
+    vim.wait(1000, function()
+      return not vim.tbl_isempty(agents)
+    end, 10)
+  end
   if number == 1 then
     found = vim.list_extend(vim.tbl_keys(OTHER), OF_SESSION)
   elseif vim.tbl_contains(OF_SESSION, verb) and number == 2 then
     found = session_ids()
   elseif verb == 'send' then
-    if vim.tbl_isempty(agents) then
-      M.learn()
-      vim.wait(1000, function()
-        return not vim.tbl_isempty(agents)
-      end, 10)
-    end
     found = ({ [2] = agents, [3] = ACTIONS, [4] = projects })[number] or {}
+  elseif verb == 'collisions' and number == 2 then
+    found = session_ids()
+  elseif verb == 'plan' and number == 2 then
+    found = projects
   elseif verb == 'add' and number == 2 then
     return vim.fn.getcompletion(lead, 'dir')
   end

@@ -114,4 +114,58 @@ function M.tabs(session_id, options)
   end)
 end
 
+--- Show both sides of a collision beside each other, a tab a file.
+---@param collision_id string
+function M.collision(collision_id)
+  client().request('workspace/executeCommand', {
+    command = 'orch.compare',
+    arguments = { { collision = collision_id, show = false } },
+  }, function(found)
+    for _, file in ipairs(found.files) do
+      if file.left ~= vim.NIL and file.right ~= vim.NIL then
+        vim.cmd('tabedit ' .. vim.fn.fnameescape(file.left))
+        vim.cmd('diffthis')
+        vim.cmd('rightbelow vsplit ' .. vim.fn.fnameescape(file.right))
+        vim.cmd('diffthis')
+      else
+        -- One side has no such file: what it did instead is in the page.
+        require('orch.pages').show(found.session, 'collisions.patch')
+      end
+    end
+  end)
+end
+
+--- Fill the quickfix list with the places that would not merge.
+---@param session_id? string
+function M.collisions(session_id)
+  client().request('orch/collision/list', { session = session_id }, function(found)
+    if #found.items == 0 then
+      return client().tell('everything would merge')
+    end
+    local items = {}
+    for _, collision in ipairs(found.items) do
+      local session = require('orch.sessions').by_id[collision.sessions[1]] or { title = '' }
+      local root = session.worktreePath
+      local other = collision.sessions[2] ~= vim.NIL and collision.sessions[2] or 'the ' .. collision.against
+      local said = ('%s (%s) and %s'):format(collision.sessions[1], session.title, other)
+      for _, file in ipairs(collision.files) do
+        local name = root and root ~= vim.NIL and vim.fs.joinpath(root, file.path) or file.path
+        local hunks_ = #file.hunks > 0 and file.hunks or { false }
+        for _, hunk in ipairs(hunks_) do
+          local side = hunk and hunk.sides[1] or { startLine = 1, endLine = 1 }
+          table.insert(items, {
+            filename = name,
+            lnum = math.max(1, side.startLine),
+            end_lnum = math.max(1, side.endLine),
+            type = 'W',
+            text = ('%s: %s'):format(file.kind:gsub('_', '/'), said),
+          })
+        end
+      end
+    end
+    vim.fn.setqflist({}, ' ', { title = 'orch collisions', items = items })
+    vim.cmd('botright copen')
+  end)
+end
+
 return M
