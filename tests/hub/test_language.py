@@ -94,25 +94,25 @@ async def test_plain_words_start_a_session_with_progress_under_the_clients_token
     assert {note["token"] for note in peer.heard_of("$/progress")} == {"mine"}
 
 
-@pytest.mark.parametrize(
-    ("command", "arguments", "said"),
-    [
-        ("orch.nothing", [], "There is no command 'orch.nothing'"),
-        ("orch.stop", [], "session: Field required"),
-        ("orch.stop", ["a", "b"], "orch.stop takes 1 plain arguments"),
-        ("orch.stop", [{"session": "nobody"}], "There is no session 'nobody'"),
-        ("orch.send", [{"agent": "demo", "action": "implement", "wrong": 1}], "wrong: Extra inputs are not permitted"),
-        ("orch.open", ["nobody"], "There is no session 'nobody'"),
-        ("orch.transcript", [{"session": ""}], "There is no session ''"),
-        ("orch.take", ["nobody", "orch:///x"], "uri must name a file"),
-    ],
-)
-async def test_a_wrong_command_says_what_to_do(connect: Connect, command: str, arguments: list[Any], said: str) -> None:
+WRONG: list[tuple[str, list[Any], str]] = [
+    ("orch.nothing", [], "There is no command 'orch.nothing'"),
+    ("orch.stop", [], "session: Field required"),
+    ("orch.stop", ["a", "b"], "orch.stop takes 1 plain arguments"),
+    ("orch.stop", [{"session": "nobody"}], "There is no session 'nobody'"),
+    ("orch.send", [{"agent": "demo", "action": "implement", "wrong": 1}], "wrong: Extra inputs are not permitted"),
+    ("orch.open", ["nobody"], "There is no session 'nobody'"),
+    ("orch.transcript", [{"session": ""}], "There is no session ''"),
+    ("orch.take", ["nobody", "orch:///x"], "uri must name a file"),
+]
+
+
+async def test_a_wrong_command_says_what_to_do(connect: Connect) -> None:
     peer = await connect()
-    with pytest.raises(Failed) as failure:
-        await _execute(peer, command, *arguments)
-    assert said in str(failure.value)
-    assert failure.value.data["kind"] in {"invalidParams", "notFound"}
+    for command, arguments, said in WRONG:
+        with pytest.raises(Failed) as failure:
+            await _execute(peer, command, *arguments)
+        assert said in str(failure.value)
+        assert failure.value.data["kind"] in {"invalidParams", "notFound"}, command
 
 
 async def test_no_command_opens_what_lies_outside_of_a_worktree(world: World, connect: Connect) -> None:
@@ -369,24 +369,21 @@ async def test_no_action_where_there_is_no_project_and_bare_commands_for_a_bare_
 # -- taking changes into a buffer ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("versioned", [True, False])
-async def test_a_sessions_change_is_taken_into_the_users_own_buffer(
-    world: World, connect: Connect, versioned: bool
-) -> None:
+async def test_a_sessions_change_is_taken_into_the_users_own_buffer(world: World, connect: Connect) -> None:
     session = await world.work("[[append src/main.py print('bye')]]")
-    edits = {"documentChanges": True} if versioned else {}
-    peer = await connect({"workspace": {"applyEdit": True, "workspaceEdit": edits}})
-    peer.answers["workspace/applyEdit"] = lambda _: {"applied": True}
-    uri = peer.open(f"{world.scratch.path}/src/main.py", "# mine\n" + MAIN, version=7)
-    assert await _execute(peer, "orch.take", session.id, uri) == {"applied": True, "edits": 1}
-    edit = (await peer.hears("workspace/applyEdit"))["edit"]
-    if versioned:
-        assert edit["documentChanges"][0]["textDocument"] == {"uri": uri, "version": 7}
-        changes = edit["documentChanges"][0]["edits"]
-    else:
-        changes = edit["changes"][uri]
     place = {"line": 21, "character": 0}
-    assert changes == [{"range": {"start": place, "end": place}, "newText": "print('bye')\n"}]
+    expected = [{"range": {"start": place, "end": place}, "newText": "print('bye')\n"}]
+    for versioned in (False, True):
+        edits = {"documentChanges": True} if versioned else {}
+        peer = await connect({"workspace": {"applyEdit": True, "workspaceEdit": edits}})
+        peer.answers["workspace/applyEdit"] = lambda _: {"applied": True}
+        uri = peer.open(f"{world.scratch.path}/src/main.py", "# mine\n" + MAIN, version=7)
+        assert await _execute(peer, "orch.take", session.id, uri) == {"applied": True, "edits": 1}
+        edit = (await peer.hears("workspace/applyEdit"))["edit"]
+        if versioned:
+            assert edit["documentChanges"] == [{"textDocument": {"uri": uri, "version": 7}, "edits": expected}]
+        else:
+            assert edit["changes"] == {uri: expected}
 
     peer.notify(
         "textDocument/didChange",

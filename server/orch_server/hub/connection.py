@@ -212,7 +212,9 @@ class Connection(asyncio.Protocol):
             self._refuse(id_, f"There is no method {method!r}.", ErrorKind.UNKNOWN_METHOD)
         else:
             self._lsp(id_, message)
-            self._shut_down = self._shut_down or method == types.SHUTDOWN
+            if method == types.SHUTDOWN:
+                self._shut_down = True
+                self._editor.close()
 
     def _may(self, id_: Any, method: str, message: dict[str, Any]) -> bool:
         """Tell whether an agent may ask this; refuse it where not."""

@@ -81,6 +81,9 @@
     (wait-until "a session by code action"
                 (lambda () (> (length (append (plist-get (jsonrpc-request server :orch/session/list '(:limit 100)) :items) nil))
                               before))))
+  (wait-until "a notice"
+              (lambda () (with-current-buffer "*Messages*"
+                           (save-excursion (goto-char (point-min)) (search-forward "in shop completed" nil t)))))
   (message "OK code action")
 
   (eglot-shutdown server))

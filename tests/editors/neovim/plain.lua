@@ -39,4 +39,28 @@ client:exec_cmd({ title = 'open', command = 'orch.open', arguments = { { session
 lib.wait(function()
   return vim.api.nvim_buf_get_name(0):find(result.id .. '/new.txt', 1, true)
 end, 'window/showDocument')
+
+-- A code action on a line, the hover, a page as a file, and the sessions as symbols.
+vim.cmd.edit(shop .. '/src/cart.py')
+lib.choose(function(items)
+  return vim.iter(items):find(function(item)
+    return item.action.title == 'Explain this (demo)'
+  end)
+end)
+vim.lsp.buf.code_action()
+local function symbols()
+  local reply = client:request_sync('workspace/symbol', { query = 'explain' }, 5000, 0)
+  return reply and reply.result and reply.result[1]
+end
+lib.expect(lib.wait(symbols, 'the session of the code action').name == 'Explain src/cart.py', 'its title')
+client:exec_cmd({ title = 'show', command = 'orch.transcript', arguments = { result.id } }, { bufnr = 0 })
+lib.wait(function()
+  return vim.api.nvim_buf_get_name(0):find('transcript.md', 1, true) and lib.lines():find('deploy', 1, true)
+end, 'the transcript as a file')
+local uri = vim.uri_from_fname(vim.fs.joinpath(lib.session(result.id).worktreePath, 'new.txt'))
+lib.wait(function()
+  local place = { textDocument = { uri = uri }, position = { line = 0, character = 0 } }
+  local reply = client:request_sync('textDocument/hover', place, 5000, 0)
+  return vim.inspect(reply):find(result.id, 1, true)
+end, 'the hover')
 print('OK plain')

@@ -85,10 +85,7 @@ class Editor:
         if self._watchers:
             return
         self._watchers = [watcher for make in WATCHERS if (watcher := make(self)) is not None]
-        wanted = sorted({pattern for watcher in self._watchers for pattern in watcher.events})
-        if wanted:
-            self._subscription = Subscription(random_id(8), LocalListener(self._take), types=wanted)
-            self.context.feed.subscribe(self._subscription, self.context.store, None)
+        self._listen()
         self.context.touches.listeners.add(self._touched)
         for watcher in self._watchers:
             watcher.begin()
@@ -98,6 +95,7 @@ class Editor:
         self.context.touches.listeners.discard(self._touched)
         if self._subscription is not None:
             self.context.feed.unsubscribe(self._subscription)
+            self._subscription = None
         for watcher in self._watchers:
             watcher.close()
         self._watchers = []
@@ -141,6 +139,29 @@ class Editor:
         """Take that the user cancelled a progress of ours."""
         for watcher in self._watchers:
             watcher.cancelled(token)
+
+    def page_shown(self, page: str, uri: str) -> None:
+        """Note that the client has a page open, under this uri."""
+        self.shown_pages[page] = uri
+        self._listen()
+
+    def page_closed(self, uri: str) -> None:
+        """Note that the client has closed what it may have been shown."""
+        self.shown_pages = {page: shown for page, shown in self.shown_pages.items() if shown != uri}
+        self._listen()
+
+    def _listen(self) -> None:
+        """Hear of what the watchers want to hear of now, and of nothing else: an agent's every word costs time."""
+        wanted = sorted({pattern for watcher in self._watchers for pattern in watcher.events})
+        present = self._subscription
+        if wanted == ([] if present is None else present.types):
+            return
+        if present is not None:
+            self.context.feed.unsubscribe(present)
+            self._subscription = None
+        if wanted:
+            self._subscription = Subscription(random_id(8), LocalListener(self._take), types=wanted)
+            self.context.feed.subscribe(self._subscription, self.context.store, None)
 
     def _tell(self, what: str, document: Document | None) -> None:
         if document is not None:

@@ -5,7 +5,7 @@ under `@watches`; its module's name stands in `features.py`, and what it needs o
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from orch_server.hub.language.documents import Document
 from orch_server.store.records import StoredEvent
@@ -22,8 +22,10 @@ WATCHERS: "list[Callable[[Editor], Watcher | None]]" = []
 class Watcher:
     """Looks at what happens for one client, and may send to it. Every method may be left out."""
 
-    events: ClassVar[tuple[str, ...]] = ()
-    """The events that it wants, as in `orch/event/subscribe`."""
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The events that it wants now, as in `orch/event/subscribe`."""
+        return ()
 
     def begin(self) -> None:
         """The client is ready: send what there is already."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from orch_server.hub.language.editor import Editor
 
 _REFRESH_SECONDS = 0.5
+_TOLD = ("agent.*", "turn.*", "input.*", "followup.*", "session.*", "worktree.*")
 _GROWING = ("session.md", "transcript.md", "changes.patch")
 
 
@@ -39,7 +40,7 @@ async def show_file(editor: "Editor", path: str, line: int | None = None) -> boo
 async def show_page(editor: "Editor", page: str) -> dict[str, Any]:
     """Have the client open a page, and keep it fresh while it is open."""
     uri = await place_for(editor, page)
-    editor.shown_pages[page] = uri
+    editor.page_shown(page, uri)
     return {"uri": uri, "path": path_of(uri), "shown": await _show(editor, uri)}
 
 
@@ -62,7 +63,7 @@ async def content(editor: "Editor", params: types.TextDocumentContentParams) -> 
     if parts.scheme != pages.SCHEME:
         raise invalid_params(f"{params.uri!r} is no document of orch.", hint="Its scheme is orch.")
     page = unquote(parts.path)
-    editor.shown_pages[page] = params.uri
+    editor.page_shown(page, params.uri)
     return types.TextDocumentContentResult(text=await pages.read(editor.context, page))
 
 
@@ -73,17 +74,18 @@ def refresher(editor: "Editor") -> Watcher | None:
 
 
 class _Refresher(Watcher):
-    events = ("agent.*", "turn.*", "input.*", "followup.*", "session.*", "worktree.*")
-
     def __init__(self, editor: "Editor") -> None:
         self._editor = editor
         self._stale: set[str] = set()
         self._due: asyncio.TimerHandle | None = None
 
+    @property
+    def events(self) -> tuple[str, ...]:
+        """All that pages tell of, as long as one is shown."""
+        return _TOLD if self._editor.shown_pages else ()
+
     def take(self, event: StoredEvent) -> None:
         """Refresh soon what the event may have changed."""
-        if not self._editor.shown_pages:
-            return
         names = [pages.page_of(event.session_id or "", name) for name in _GROWING]
         self._stale.update(page for page in (*names, "/sessions.md") if page in self._editor.shown_pages)
         if self._stale and self._due is None:
@@ -91,9 +93,7 @@ class _Refresher(Watcher):
 
     def closed(self, document: Any) -> None:
         """Forget a page that is not open any more."""
-        for page, uri in tuple(self._editor.shown_pages.items()):
-            if uri == document.uri:
-                del self._editor.shown_pages[page]
+        self._editor.page_closed(document.uri)
 
     def close(self) -> None:
         """Refresh no more."""
