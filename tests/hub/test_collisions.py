@@ -130,7 +130,7 @@ async def test_hover_and_actions_say_who_and_offer_what_can_be_done(
     actions = {action["title"]: action["command"] for action in await peer.call("textDocument/codeAction", asked)}
     tell = next(command for title, command in actions.items() if title.startswith("Tell demo"))
     assert tell["arguments"] == [{"collision": collision.id, "session": session.id}]
-    compared = await peer.call("workspace/executeCommand", actions["Compare both sides"])
+    compared = await peer.call("workspace/executeCommand", actions["Compare with demo: [[say one]]"])
     assert compared["files"] == [
         {
             "path": "numbers.txt",

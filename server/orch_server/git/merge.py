@@ -19,7 +19,6 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import lines
 from orch_server.git.command import Git, Target, run
 from orch_server.git.lines import Change, Conflict
-from orch_server.git.objects import tree_of
 from orch_server.git.shadow import MARKER_SIZE, Shadow, alternates
 
 TIMEOUT = 120.0
@@ -103,9 +102,7 @@ async def predict(
 
 
 async def commit_of(git: Git, shadow: Shadow, tree: str, head: str) -> str:
-    """Return the commit that would follow `head` if this tree were committed; `head` itself where it has it."""
-    if tree == await tree_of(git, shadow, head):
-        return head
+    """Return the commit that would follow `head` if this tree were committed."""
     # Always the same for the same content, so that nothing is merged again for it.
     dates = {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"}
     fixed = replace(git, environment={**git.environment, **dates})
@@ -310,8 +307,9 @@ async def _find_hunks(git: Git, target: Target, wanted: Sequence[tuple[Pair, Pre
         (item, contents[number], contents[len(names) + 2 * number], contents[len(names) + 2 * number + 1])
         for number, item in enumerate(wanted)
     ]
-    empty = await _empty(git, target)
     # A file that only the sides have has an empty ancestor.
+    alone = any(not _contents(clash)[0] for _, _, clash in wanted)
+    empty = await _empty(git, target) if alone else ""
     bases = {id(clash): _contents(clash)[0] or empty for _, _, clash in wanted}
     diffs = [
         (bases[id(clash)], oid)

@@ -2,7 +2,7 @@
 they began on, or with what lies in the user's checkout.
 
 One loop a project looks at what changed, has git merge the pairs that have a changed side, and tells what is new. It
-rests while nothing changes, and never works for more than a third of the time.
+rests while nothing changes, and never works for more than half of the time.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from orch_server.domain.session import ENDED, LIVE, State
 from orch_server.git import merge
 from orch_server.git.command import visible
 from orch_server.git.merge import Known, Prediction
-from orch_server.git.objects import tree_of
 from orch_server.git.worktree import Worktree
 from orch_server.runtime.watch import Watcher
 from orch_server.services.context import Context
@@ -37,10 +36,11 @@ log = logging.getLogger(__name__)
 MOST_SESSIONS = 50
 """The newest sessions of a project that are looked at: pairs grow with the square of their number."""
 _DEBOUNCE_SECONDS = 0.12
-_REST = 2
+_REST = 1
 """How many times as long as it worked a project's loop rests."""
 _LONGEST_REST = 20.0
 _RETRY_SECONDS = 5.0
+_MOST_READ = 500
 _MOST_COMMON = 10_000
 _STATES = [State.CREATED, *LIVE, *ENDED]
 _TOUCHING = (
@@ -59,6 +59,8 @@ _TOUCHING = (
 )
 BASE = "base"
 KEYS = {CollisionAgainst.BASE: BASE, CollisionAgainst.CHECKOUT: CHECKOUT}
+Changed = Callable[[str, frozenset[str] | None], None]
+"""Called with a project's id, and the files in which somebody is at work elsewhere than before; None: any."""
 Ends = tuple[str, str]
 """The keys of two sides: of a session, and of another, CHECKOUT or BASE."""
 
@@ -71,8 +73,8 @@ class Collisions:
         self._watcher = Watcher(asyncio.get_running_loop())
         self._subscription = Subscription(random_id(8), LocalListener(self._take), types=_TOUCHING)
         self._projects: dict[str, ProjectCollisions] = {}
-        self.changed: set[Callable[[str], None]] = set()
-        """Called with a project's id after each look: sides, and perhaps collisions, are others now."""
+        self.changed: set[Changed] = set()
+        """Called after each look."""
 
     def begin(self) -> None:
         """Look after every project from now on."""
@@ -99,9 +101,9 @@ class Collisions:
         if event.project_id is not None:
             self.project(event.project_id).touch(event.session_id)
 
-    def _tell(self, project_id: str) -> None:
+    def _tell(self, project_id: str, paths: frozenset[str] | None) -> None:
         for changed in tuple(self.changed):
-            changed(project_id)
+            changed(project_id, paths)
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ class _Verdicts:
 class ProjectCollisions:
     """The loop of one project, and what it found."""
 
-    def __init__(self, context: Context, watcher: Watcher, project_id: str, changed: Callable[[str], None]) -> None:
+    def __init__(self, context: Context, watcher: Watcher, project_id: str, changed: Changed) -> None:
         self.project_id = project_id
         self.known = Known()
         self.sides = Sides(context, watcher, project_id, self._wake)
@@ -149,17 +151,12 @@ class ProjectCollisions:
 
     def sessions(self) -> list[SessionRecord]:
         """Return the sessions that count: with a worktree, and neither archived nor deleted; oldest first."""
-        found, _ = self._context.store.sessions(project_id=self.project_id, states=_STATES, limit=MOST_SESSIONS)
-        return [session for session in reversed(found) if session.worktree is not None]
+        found, _ = self._context.store.sessions(project_id=self.project_id, states=_STATES, limit=_MOST_READ)
+        return [session for session in found if session.worktree is not None][MOST_SESSIONS - 1 :: -1]
 
     def brings(self, session_id: str) -> bool:
         """Whether a session did something that the base branch and the checkout do not have."""
         return session_id in self.sides.sides and session_id not in self._home
-
-    def collide(self, one: str, other: str) -> bool:
-        """Whether two sides would not merge, by what was last predicted."""
-        prediction = self._verdicts.predictions.get((one, other)) or self._verdicts.predictions.get((other, one))
-        return prediction is not None and bool(prediction.clashes)
 
     async def settled(self) -> None:
         """Return once what changed so far is looked at."""
@@ -208,7 +205,8 @@ class ProjectCollisions:
                 if not await self._step():
                     self.sides.close()
                     self._open = False
-                    return
+                    if not self._wanted.is_set():
+                        return
             except (OrchError, OSError) as error:
                 log.warning("The collisions of project %s are seen later: %s", self.project_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -228,7 +226,7 @@ class ProjectCollisions:
             worktrees[session.id] = worktree
         if project is None or not worktrees:
             await self._settle([])
-            self._tell(self.project_id)
+            self._tell(self.project_id, None)
             return False
         if not self._open:
             await self.sides.open(project)
@@ -236,11 +234,13 @@ class ProjectCollisions:
         self.sides.keep_to(worktrees)
         await self.sides.look()
         await self._predict(list(worktrees))
-        await self._settle(self._collisions(list(worktrees)))
+        told = await self._settle(self._collisions(list(worktrees)))
         self.known.trim()
         if len(self._common) > _MOST_COMMON:
             self._common.clear()
-        self._tell(self.project_id)
+        paths = self.sides.take_changed()
+        if paths != frozenset() or told:
+            self._tell(self.project_id, None if paths is None else paths | told)
         await self.sides.trim(project)
         return True
 
@@ -253,16 +253,13 @@ class ProjectCollisions:
             commits[BASE] = self.sides.base
         sessions = [key for key in sessions if key in commits]
         outside = [key for key in (BASE, CHECKOUT) if key in commits]
-        pairs = [(key, other) for key in sessions for other in outside]
+        pairs = [*((key, other) for key in sessions for other in outside), *combinations(sessions, 2)]
         await self._merge(pairs, commits)
-        # What came home collides no more; whatever it collided with collides with home now.
+        self._verdicts.drop(self._verdicts.commits.keys() - set(pairs))
         trees = {BASE: await self._tree_of_base(), CHECKOUT: self._tree_of_checkout()}
         self._home = frozenset(
             key for key in sessions for other in outside if self._verdicts.predictions[key, other].tree == trees[other]
         )
-        among = [pair for pair in combinations(sessions, 2) if not self._home & set(pair)]
-        await self._merge(among, commits)
-        self._verdicts.drop(self._verdicts.commits.keys() - {*pairs, *among})
 
     async def _merge(self, pairs: Sequence[Ends], commits: dict[str, str]) -> None:
         wanted = [(ends, (commits[ends[0]], commits[ends[1]])) for ends in pairs]
@@ -280,10 +277,7 @@ class ProjectCollisions:
             self._verdicts.commits[ends], self._verdicts.predictions[ends] = pair, prediction
 
     async def _tree_of_base(self) -> str:
-        if self.sides.base is None:
-            return ""
-        assert self.sides.shadow is not None
-        return await tree_of(self._context.git, self.sides.shadow, self.sides.base)
+        return await self.sides.tree_of(self.sides.base) if self.sides.base is not None else ""
 
     def _tree_of_checkout(self) -> str:
         side = self.sides.sides.get(CHECKOUT)
@@ -293,10 +287,11 @@ class ProjectCollisions:
 
     def _collisions(self, sessions: Sequence[str]) -> list[Collision]:
         order = {key: number for number, key in enumerate(sessions)}
+        # What came home collides no more; whatever it collided with collides with home now.
         found = [
             self._collision(ends, prediction)
             for ends, prediction in self._verdicts.predictions.items()
-            if prediction.clashes
+            if prediction.clashes and not (ends[1] in order and self._home & set(ends))
         ]
         return sorted(found, key=lambda one: (order[one.sessions[0]], one.against, order.get(one.sessions[1] or "", 0)))
 
@@ -319,12 +314,12 @@ class ProjectCollisions:
             detected_at="",
         )
 
-    async def _settle(self, present: Sequence[Collision]) -> None:
-        """Make what is known in the store what is so now, and tell the difference."""
+    async def _settle(self, present: Sequence[Collision]) -> frozenset[str]:
+        """Make what is known in the store what is so now, tell the difference, and return the files it is about."""
         before = {each.id: each for each in self._context.store.collisions(project_id=self.project_id)}
         same = {each.id for each in present if each.id in before and _alike(each, before[each.id])}
         if len(same) == len(present) == len(before):
-            return
+            return frozenset()
 
         def work(transaction: Transaction) -> None:
             touched: set[str] = set()
@@ -346,6 +341,10 @@ class ProjectCollisions:
                     transaction.session(session_id).collisions = count
 
         await self._context.store.write(work)
+        others = [each for each in (*present, *before.values()) if each.id not in same]
+        return frozenset(
+            path for each in others for file in each.files for path in (file.path, *file.side_paths) if path is not None
+        )
 
 
 def list_(context: Context, *, project_id: str | None = None, session_id: str | None = None) -> list[Collision]:

@@ -16,6 +16,7 @@ from orch_server.domain.errors import OrchError
 from orch_server.domain.project import Project
 from orch_server.git import merge
 from orch_server.git.heads import read_heads, ref_directories
+from orch_server.git.objects import changed, tree_of
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow, open_shadow
 from orch_server.git.snapshot import WorkingTree, directories, overlay, project_files, snapshot, worktree_files
@@ -31,6 +32,7 @@ _MOST_PATHS = 200
 """If more changed, all is looked at."""
 _AT_ONCE = 2
 _MOST_OBJECTS = 20_000
+_MOST_TREES = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -68,13 +70,13 @@ class Side:
 
 
 class Sides:
-    """The sides of one project. `changed` is called whenever one is to be looked at again."""
+    """The sides of one project. `wake` is called whenever one is to be looked at again."""
 
-    def __init__(self, context: Context, watcher: Watcher, project_id: str, changed: Callable[[], None]) -> None:
+    def __init__(self, context: Context, watcher: Watcher, project_id: str, wake: Callable[[], None]) -> None:
         self._context = context
         self._watcher = watcher
         self._project_id = project_id
-        self._changed = changed
+        self._wake = wake
         self._refs: Watch | None = None
         self._refs_stale = True
         self._generation = 0
@@ -83,6 +85,9 @@ class Sides:
         self.sides: dict[str, Side] = {}
         self.base: str | None = None
         """The tip of the base branch."""
+        self.changed: set[str] | None = None
+        """The files that became others since somebody took this; None where it may be any."""
+        self._trees: dict[str, str] = {}
 
     async def open(self, project: Project) -> None:
         """Begin to watch the project's refs, with nothing kept of what an earlier hub saw."""
@@ -103,6 +108,7 @@ class Sides:
         assert self.repository is not None
         for key in [key for key, side in self.sides.items() if not _is_wanted(key, side, worktrees)]:
             self.sides.pop(key).close()
+            self.changed = None
         for key, worktree in worktrees.items():
             if key not in self.sides:
                 self._add(key, worktree_files(worktree))
@@ -128,7 +134,7 @@ class Sides:
         if side.dirty is not None:
             side.dirty.add(path)
         side.stale = True
-        self._changed()
+        self._wake()
 
     async def look(self) -> None:
         """Bring the commits of all sides up to date."""
@@ -139,6 +145,20 @@ class Sides:
         limit = asyncio.Semaphore(_AT_ONCE)
         await asyncio.gather(*(self._look(side, limit) for side in list(self.sides.values()) if side.stale))
 
+    async def tree_of(self, commit: str) -> str:
+        """Return the tree of a commit."""
+        assert self.shadow is not None
+        if commit not in self._trees:
+            if len(self._trees) > _MOST_TREES:
+                self._trees.clear()
+            self._trees[commit] = await tree_of(self._context.git, self.shadow, commit)
+        return self._trees[commit]
+
+    def take_changed(self) -> frozenset[str] | None:
+        """Return which files became others since the last time; None where it may be any."""
+        changed, self.changed = self.changed, set()
+        return None if changed is None else frozenset(changed)
+
     async def trim(self, project: Project) -> None:
         """Begin with an empty shadow again where it grew large; all is looked at anew."""
         assert self.shadow is not None
@@ -147,7 +167,7 @@ class Sides:
             await self._begin(project)
             for side in self.sides.values():
                 side.dirty, side.stale = None, True
-            self._changed()
+            self._wake()
             await asyncio.to_thread(shutil.rmtree, old, ignore_errors=True)
 
     @property
@@ -168,15 +188,15 @@ class Sides:
     def _add(self, key: str, files: WorkingTree) -> None:
         side: Side
 
-        def changed(path: bytes | None, moved: bool) -> None:
+        def marked(path: bytes | None, moved: bool) -> None:
             self._mark(side, path, moved)
 
-        side = self.sides[key] = Side(key, files, self._watcher.watch(changed), self._watcher.watch(self._ref_changed))
+        side = self.sides[key] = Side(key, files, self._watcher.watch(marked), self._watcher.watch(self._ref_changed))
         side.watch.keep_to([side.root])
         git_dir = os.fsencode(files.git_dir)
         side.admin.keep_to([git_dir, os.path.join(git_dir, b"logs")] if key != CHECKOUT else [])
         self._refs_stale = True
-        self._changed()
+        self._wake()
 
     def _mark(self, side: Side, path: bytes | None, moved: bool) -> None:
         if path is None:
@@ -189,7 +209,7 @@ class Sides:
                 side.dirty.add(inside)
         side.moved = side.moved or moved
         side.stale = True
-        self._changed()
+        self._wake()
 
     def _ref_changed(self, path: bytes | None, moved: bool) -> None:
         if path is not None and path.endswith(b".lock"):
@@ -201,17 +221,19 @@ class Sides:
             for side in self.sides.values():
                 if path is None or os.path.dirname(path) == os.fsencode(side.files.git_dir):
                     side.dirty, side.stale = None, True
-        self._changed()
+        self._wake()
 
     async def _read_refs(self, project: Project) -> None:
         assert self.repository is not None
         branch = project.default_branch or self.repository.default_branch
         sides = list(self.sides.values())
         git_dirs = [side.files.git_dir for side in sides]
-        heads, [self.base] = await read_heads(self._context.git, self.repository, git_dirs, [branch or "HEAD"])
+        heads, [base] = await read_heads(self._context.git, self.repository, git_dirs, [branch or "HEAD"])
+        if base != self.base:
+            self.base, self.changed = base, None
         for side, head in zip(sides, heads, strict=True):
             if head != side.head:
-                side.head, side.stale = head, True
+                side.head, side.stale, self.changed = head, True, None
 
     async def _look(self, side: Side, limit: asyncio.Semaphore) -> None:
         assert self.shadow is not None
@@ -221,19 +243,36 @@ class Sides:
         paths = None if dirty is None or len(dirty) > _MOST_PATHS else sorted(dirty)
         async with limit:
             try:
+                before = side.whole
                 if paths != [] or not side.tree:
                     side.tree = (await snapshot(git, shadow, side.files, paths=paths)).tree
                 tree = side.tree
                 if side.buffers:
                     tree = await overlay(git, shadow, side.files, tree, side.buffers)
                 side.whole = tree
-                side.commit = await merge.commit_of(git, shadow, tree, side.head) if side.head is not None else ""
+                side.commit = await self._commit_of(tree, side.head)
+                await self._note(before, tree)
                 if moved or dirty is None:
                     await self._watch(side, side.tree)
             except (OrchError, OSError) as error:
                 log.info("%s is left out of the predictions: %s", side.files.path, error)
                 side.tree = side.whole = side.commit = ""
                 side.dirty = None
+
+    async def _commit_of(self, tree: str, head: str | None) -> str:
+        assert self.shadow is not None
+        if head is None or tree == await self.tree_of(head):
+            return head or ""
+        return await merge.commit_of(self._context.git, self.shadow, tree, head)
+
+    async def _note(self, before: str, after: str) -> None:
+        """Note which files became others."""
+        assert self.shadow is not None
+        if not before:
+            self.changed = None
+        if self.changed is not None and before != after:
+            found = await changed(self._context.git, self.shadow, before, after)
+            self.changed |= {os.fsdecode(each.path) for each in found}
 
     async def _watch(self, side: Side, tree: str) -> None:
         assert self.shadow is not None

@@ -66,6 +66,8 @@ def _print(found: dict[str, Any]) -> None:
 def _summary(found: dict[str, Any]) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(found["sessionsByState"].items()))
     cost = f"; ${found['usage']['costUsd']:.2f} in all" if found["usage"]["costUsd"] else ""
+    collisions = len(found["collisions"])
+    cost += f"; {collisions} collision{'' if collisions == 1 else 's'} (orch collisions)" if collisions else ""
     projects = "1 project" if len(found["projects"]) == 1 else f"{len(found['projects'])} projects"
     return f"{projects}; sessions: {counts or 'none'}{cost}"
 

@@ -4,7 +4,7 @@ that another session changes, too. What an editor holds and has not written coun
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from lsprotocol import types
@@ -79,10 +79,10 @@ class Overlaps(Watcher):
         for uri in list(self._held):
             self._hold(uri, None)
 
-    def _looked(self, project_id: str) -> None:
+    def _looked(self, project_id: str, paths: frozenset[str] | None) -> None:
         for document in self._editor.documents:
             place = self._place(document)
-            if place is not None and place.project.id == project_id:
+            if place is not None and place.project.id == project_id and (paths is None or place.path in paths):
                 self._soon(document, 0)
 
     def _place(self, document: Document) -> whereabouts.Place | None:
@@ -146,14 +146,14 @@ class Overlaps(Watcher):
         self._editor.wire.notify(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS, params)
 
 
-def words_at(editor: "Editor", uri: str, line: int, *, markdown: bool) -> list[str]:
-    """Return what a hover says of the collisions in a line, counted from 1."""
+def words_at(editor: "Editor", uri: str, line: int, *, markdown: bool, told: Collection[str]) -> list[str]:
+    """Return what a hover says of the collisions in a line, counted from 1; of the sessions in `told` no more."""
     found = []
     for mark in editor.marks.get(uri, ()):
         if mark.collision is not None and _holds(mark.mine, line):
             why = f"Would not merge with {_who(editor, mark)}: {_WHY[mark.kind or CollisionKind.CONTENT]}."
             session = _session(editor, mark)
-            asked = f"{shortened(session.prompt, 300)}" if session is not None else ""
+            asked = shortened(session.prompt, 300) if session is not None and session.id not in told else ""
             if markdown:
                 found.append("\n\n".join([f"**{escaped(why)}**", *([f"> {escaped(asked)}"] if asked else [])]))
             else:
@@ -172,7 +172,9 @@ def actions_at(editor: "Editor", params: types.CodeActionParams) -> Iterator[typ
         if collision is None or collision.id in seen or not near:
             continue
         seen.add(collision.id)
-        yield offer("Compare both sides", "orch.compare", {"collision": collision.id, "uri": uri})
+        yield offer(
+            f"Compare with {_short_name(editor, mark)}", "orch.compare", {"collision": collision.id, "uri": uri}
+        )
         for session_id in collision.sessions:
             session = editor.context.store.session(session_id) if session_id is not None else None
             if session is None:
@@ -211,6 +213,13 @@ def _who(editor: "Editor", mark: Mark) -> str:
     if session is not None:
         return harmless(f"{session.agent} “{shortened(session.title, 60)}” ({session.id}, {state_of(session)})")
     return "what lies in the checkout" if mark.other == CHECKOUT else "the base branch"
+
+
+def _short_name(editor: "Editor", mark: Mark) -> str:
+    session = _session(editor, mark)
+    if session is not None:
+        return f"{session.agent}: {shortened(session.title, 50)}"
+    return "the checkout" if mark.other == CHECKOUT else "the base branch"
 
 
 def _session(editor: "Editor", mark: Mark) -> SessionRecord | None:

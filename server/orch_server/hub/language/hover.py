@@ -22,9 +22,10 @@ def hover(editor: "Editor", params: types.HoverParams) -> types.Hover | None:
     line = params.position.line + 1
     markdown = editor.capabilities.reads_markdown
     uri = params.text_document.uri
-    told = words_at(editor, uri, line, markdown=markdown)
+    found = [item for item in editor.sessions_at(uri) if item.covers(line)]
+    told = words_at(editor, uri, line, markdown=markdown, told={item.session.id for item in found})
     put = _as_markdown if markdown else _as_text
-    told += [put(item) for item in editor.sessions_at(uri) if item.covers(line)]
+    told += [put(item) for item in found]
     if not told:
         return None
     if markdown:
