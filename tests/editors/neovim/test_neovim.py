@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("scenario", ["main_job", "actions", "collisions", "plain", "health"])
+@pytest.mark.parametrize("scenario", ["main_job", "actions", "collisions", "plain", "plain_collisions", "health"])
 def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
     copy = tmp_path / "plugin"  # :helptags writes into it
     shutil.copytree(PLUGIN, copy)
@@ -34,10 +34,10 @@ def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
     }
-    plugin = [] if scenario == "plain" else ["--cmd", f"set runtimepath^={PLUGIN}"]
+    plugin = [] if scenario.startswith("plain") else ["--cmd", f"set runtimepath^={PLUGIN}"]
     path = f"lua package.path = '{HERE}/?.lua;' .. package.path"
     command = [NVIM, "--headless", "-u", "NONE", "-i", "NONE", *plugin, "--cmd", path]
-    load = [] if scenario == "plain" else ["--cmd", "runtime plugin/orch.lua"]
+    load = [] if scenario.startswith("plain") else ["--cmd", "runtime plugin/orch.lua"]
     done = subprocess.run(
         [*command, *load, "-l", str(HERE / f"{scenario}.lua")],
         env=environment,
