@@ -100,7 +100,7 @@ export class Machine {
     const done = spawnSync(path.join(ROOT, ".venv/bin/orch"), words, {
       env: this.environment,
       encoding: "utf8",
-      timeout: 60_000,
+      timeout: PATIENCE,
     });
     if (done.status !== 0) throw new Error(`orch ${words.join(" ")}: ${done.status}\n${done.stdout}\n${done.stderr}`);
     return done.stdout;
@@ -114,6 +114,16 @@ export class Machine {
         .split("\n")
         .at(-1),
     );
+  }
+
+  /** Fill the orch home of this machine with so many sessions and events. */
+  seed(sessions, events) {
+    const script = path.join(import.meta.dirname, "seed.py");
+    const env = { ...this.environment, PYTHONPATH: ROOT };
+    execFileSync(path.join(ROOT, ".venv/bin/python"), [script, this.home, String(sessions), String(events)], {
+      env,
+      stdio: "pipe",
+    });
   }
 
   /** All sessions, as the command line tells them. */
@@ -211,6 +221,7 @@ export class Machine {
     await this.startCode({ vsix: undefined, args: driver, environment: { ORCH_TEST_REPORT: report, ...environment } });
     await this.startBrowser();
     const page = await this.browser.newPage();
+    page.setDefaultTimeout(PATIENCE);
     let exit;
     await page.exposeFunction("codeAutomationLog", () => undefined);
     await page.exposeFunction("codeAutomationExit", (code) => (exit = code));
@@ -223,7 +234,7 @@ export class Machine {
     await until(() => exit !== undefined, "the end of the tests in the extension host", 400);
     const told = read(report);
     if (!told) throw new Error(`The tests ended with ${exit} and left no report. ${read(`${report}.error`)}`);
-    return { exit, ...JSON.parse(told) };
+    return { exit, window: new Window(page), ...JSON.parse(told) };
   }
 
   /** End the editor, the browser, the hub and the agents, and remove the home. */
@@ -327,10 +338,7 @@ export class Window {
 
   /** Wait until the label for screen readers of a session's row says its state. */
   async sessionIs(title, state) {
-    await this.page
-      .locator(`.monaco-list-row[aria-label^="${title}"][aria-label*=", ${state}"]`)
-      .first()
-      .waitFor({ timeout: 60_000 });
+    await this.page.locator(`.monaco-list-row[aria-label^="${title}"][aria-label*=", ${state}"]`).first().waitFor();
   }
 
   /** Wait until the tree says of every session what the command line says, each once. */

@@ -7,13 +7,16 @@ import Mocha from "mocha";
 export async function run(): Promise<void> {
   const mocha = new Mocha({
     ui: "bdd",
-    timeout: 60_000,
+    timeout: 300_000,
     reporter: "json",
     reporterOptions: { output: process.env.ORCH_TEST_REPORT },
   });
-  for (const folder of ["../unit", "."]) {
-    const path = join(__dirname, folder);
-    for (const name of readdirSync(path)) if (name.endsWith(".test.js")) mocha.addFile(join(path, name));
+  const only = process.env.ORCH_TEST_ONLY;
+  if (only) mocha.addFile(join(__dirname, only));
+  else {
+    for (const folder of [join(__dirname, "../unit"), __dirname]) {
+      for (const name of readdirSync(folder)) if (name.endsWith(".test.js")) mocha.addFile(join(folder, name));
+    }
   }
   try {
     const failures = await new Promise<number>((resolve) => mocha.run(resolve));
