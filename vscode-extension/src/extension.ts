@@ -3,6 +3,7 @@
 import * as vscode from "vscode";
 
 import { Changes } from "./changes";
+import * as collisionCommands from "./commands/collisions";
 import * as hubCommands from "./commands/hub";
 import * as projectCommands from "./commands/projects";
 import * as sessionCommands from "./commands/sessions";
@@ -74,6 +75,7 @@ export function activate(context: vscode.ExtensionContext): Api {
     ...startCommands.register(orch),
     ...sessionCommands.register({ orch, pages, output, changes, worktrees }),
     ...projectCommands.register(orch),
+    ...collisionCommands.register(orch),
     ...hubCommands.register(orch, sessions, events),
   );
   void client.restart();

@@ -80,7 +80,7 @@ step("a session is started from the palette and shows in the tree and on its pag
   await until(async () => (await window.status()).includes("1 running"), "the status bar to count");
   const page = await window.webview("h1");
   await page.getByText("Test (pending)").waitFor();
-  await window.shot("03-running");
+  await window.shot("03-running", "running");
   await window.sessionIs(TASK, "completed");
   await page.getByText("Prices are rounded up to whole cents.", { exact: true }).waitFor();
   await window.shot("04-completed");
@@ -89,7 +89,7 @@ step("a session is started from the palette and shows in the tree and on its pag
 step("it gets a name of its own", async () => {
   await window.command("orch: Rename…");
   await window.pick(TASK, "Which session");
-  await window.type(`${TASK} to whole cents`);
+  await window.type(`${TASK} to whole cents`, "Rename the session");
   await window.sessionIs(`${TASK} to whole cents`, "completed");
 });
 
@@ -114,7 +114,7 @@ step("an approval is answered from the notification", async () => {
   const toast = window.notification("run the tests");
   await toast.waitFor();
   await until(async () => (await window.status()).includes("1 waiting"), "the status bar to say that it waits");
-  await window.shot("06-notification");
+  await window.shot("06-notification", "notification");
   await toast.getByRole("button", { name: /allow/i }).first().click();
   await window.sessionIs(TASK, "completed");
 });
@@ -130,7 +130,7 @@ step("an approval and a question are answered on the page, and a follow-up is de
   await window.shot("07-approval-on-page");
   await page.locator('.request button[data-kind="allow_once"]').click();
   await page.getByLabel("Blue").check();
-  await window.shot("08-question-on-page");
+  await window.shot("08-question-on-page", "question");
   await page.getByRole("button", { name: "Answer" }).click();
   await window.sessionIs(TASK, "running");
   await page.getByLabel("Follow-up").fill("[[say And delivered.]]");
@@ -164,7 +164,7 @@ step("the changes open in the diff editor", async () => {
     .locator(".view-line", { hasText: /return\sprice/ })
     .first()
     .waitFor();
-  await window.shot("10-changes");
+  await window.shot("10-changes", "changes");
 });
 
 step("the worktree opens as a folder of the workspace and its file is edited", async () => {
@@ -229,7 +229,7 @@ step("a session is archived, brought back, deleted with a preview, and restored"
   await window.command("orch: Delete…");
   await window.pick(TASK, "Which session");
   await window.page.locator(".monaco-dialog-box", { hasText: "Worktree:" }).waitFor();
-  await window.shot("15-delete-preview");
+  await window.shot("15-delete-preview", "delete");
   const worktree = session(TASK).worktreePath;
   await window.dialog("Move to Trash");
   await window.session(TASK).waitFor({ state: "detached" });
@@ -240,8 +240,7 @@ step("a session is archived, brought back, deleted with a preview, and restored"
     .waitFor({ state: "detached" });
   await window.showOrch();
   await window.command("orch: Restore");
-  const list = window.page.locator(".quick-input-list .monaco-list-row");
-  await list.filter({ hasText: TASK }).first().click();
+  await window.pick(TASK, "Which session");
   await window.sessionIs(TASK, "completed");
   assert.match(fs.readFileSync(path.join(worktree, "README.md"), "utf8"), /Edited by hand\./);
 });

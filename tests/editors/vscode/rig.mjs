@@ -48,6 +48,7 @@ const SETTINGS = {
 
 /** How long anything is waited for, in milliseconds: only a failure takes so long, or a machine that is very busy. */
 const PATIENCE = 120_000;
+const SETTLE = 300;
 
 /** Wait until `look` gives something that is true, and return it. */
 export async function until(look, what, seconds = PATIENCE / 1000) {
@@ -300,12 +301,14 @@ export class Window {
     await this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: text }).first().click();
   }
 
-  /** Type into the input box that is open now. */
-  async type(text, placeholder) {
-    const box = this.page.locator(
-      `.quick-input-widget input${placeholder ? `[placeholder*="${placeholder}"]` : ".input"}`,
-    );
-    await box.waitFor({ state: "visible" });
+  /** Type into the input box that says these words, in its title, its prompt or as what stands in its empty field. */
+  async type(text, words) {
+    const widget = this.page.locator(".quick-input-widget").filter({ visible: true });
+    const box = widget.locator("input.input");
+    await until(async () => {
+      const placeholder = await box.getAttribute("placeholder", { timeout: 1_000 }).catch(() => "");
+      return `${placeholder} ${await widget.textContent({ timeout: 1_000 }).catch(() => "")}`.includes(words);
+    }, `the input box that says ${words}`);
     await box.fill(text);
     await this.page.keyboard.press("Enter");
   }
@@ -399,10 +402,14 @@ export class Window {
     return (await this.page.locator('.statusbar-item[id$="orch.status"]').textContent())?.trim() ?? "";
   }
 
-  /** Keep a picture of the window. */
-  async shot(name) {
+  /** Keep a picture of the window; with UPDATE_SCREENSHOTS set, also as one of those that the README shows. */
+  async shot(name, shown) {
     fs.mkdirSync(SHOTS, { recursive: true });
-    await this.page.screenshot({ path: path.join(SHOTS, `${name}.png`) });
+    await this.page.waitForTimeout(SETTLE); // what fades in is seen, whatever the machine is busy with
+    const file = path.join(SHOTS, `${name}.png`);
+    await this.page.screenshot({ path: file });
+    if (shown && process.env.UPDATE_SCREENSHOTS)
+      fs.copyFileSync(file, path.join(EXTENSION, "media/screenshots", `${shown}.png`));
   }
 }
 

@@ -21,7 +21,8 @@ export interface SessionNode {
   id: string;
 }
 
-interface CollisionNode {
+/** A side on which a session would not merge. */
+export interface CollisionNode {
   kind: "collision";
   session: string;
   collision: Collision;
@@ -164,6 +165,7 @@ export class SessionsView implements vscode.TreeDataProvider<SessionsNode>, vsco
     const against = other ? (this.orch.session(other)?.title ?? other) : `the ${collision.against}`;
     const item = new vscode.TreeItem(`Would not merge with ${against}`);
     item.description = collision.files.map((file) => file.path).join(", ");
+    item.contextValue = other === undefined ? "collision" : "collision,tell,";
     item.iconPath = new vscode.ThemeIcon("warning", new vscode.ThemeColor("problemsWarningIcon.foreground"));
     item.tooltip = `${count(collision.files.length, "file")}: ${item.description}`;
     const hunk = collision.files[0]?.hunks[0]?.sides[collision.sessions.indexOf(session) === 1 ? 1 : 0];
