@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(3000)
 SOURCE = Path(orch_server.__file__).parent
 RUNS_A_CHAPTER = 4
 KILLS = 500 if FULL else 40
-PAIRS = 60 if FULL else 4
+PAIRS = 30 if FULL else 3
 # What only a hub comes to that recovers from a kill at another place.
 RECOVERY = {
     "working": [
