@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import orch_server
-from tests.faults.figures import record
+from tests.faults.figures import count
 from tests.faults.planted import PLANTED, Planted
 
 SOURCE = Path(orch_server.__file__).parent
@@ -47,10 +47,10 @@ def test_a_planted_defect_is_caught(planted: Planted, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{planted.caught_by}"],
         cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": str(copy), "FULL": ""},
+        env={**os.environ, "PYTHONPATH": str(copy), "FULL": "", "FIGURES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 1, f"{planted.what} was not caught:\n{done.stdout[-1500:]}{done.stderr[-500:]}"
-    record("planted defects", **{f"n{PLANTED.index(planted)}": 1})
+    count("planted defects", "caught")

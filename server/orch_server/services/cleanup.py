@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from orch_server.domain.errors import ErrorKind, OrchError, invalid_params
@@ -179,7 +180,10 @@ async def recover(context: Context) -> None:
 
 
 async def purge_expired(context: Context) -> None:
-    """Remove for good what was in the trash for long enough. Nothing else is ever removed without being asked."""
+    """Remove for good what was in the trash for long enough. Nothing else is ever removed without being asked.
+
+    A clock may be wrong: what is over must have been over in the life of an earlier hub already.
+    """
     moment = datetime.now(UTC)
     epoch = int(context.store.fact("epoch") or 0)
     cursor: int | None = None
@@ -187,8 +191,10 @@ async def purge_expired(context: Context) -> None:
         page, cursor = context.store.sessions(states=[State.DELETED], before=cursor)
         for session in page:
             about = session.trash or {}
-            over = about and datetime.fromisoformat(about["keptUntil"]) < moment
-            if over and epoch - about["epoch"] >= HUB_STARTS_KEPT:
+            over = bool(about) and datetime.fromisoformat(about["keptUntil"]) < moment
+            if over != ("overIn" in about):
+                await context.store.write(partial(_note_over, session_id=session.id, epoch=epoch if over else None))
+            elif over and epoch - about["epoch"] >= HUB_STARTS_KEPT and about["overIn"] < epoch:
                 async with context.lock(session.id):
                     if _present(context, session.id).state == State.DELETED:
                         await _purge(context, session.id)
@@ -483,6 +489,14 @@ async def _what_is_missing(context: Context, session: SessionRecord) -> str:
         )
         saved = saved if taken_at == head else head
     return saved or head or worktree.base
+
+
+def _note_over(transaction: Transaction, *, session_id: str, epoch: int | None) -> None:
+    """Note in the life of which hub the retention was over first, or that by now it is not."""
+    session = transaction.session(session_id)
+    if session.trash is not None:
+        kept = {name: value for name, value in session.trash.items() if name != "overIn"}
+        session.trash = kept if epoch is None else {**kept, "overIn": epoch}
 
 
 def _wait_no_more(transaction: Transaction, session_id: str) -> None:
