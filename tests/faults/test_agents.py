@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,8 +130,8 @@ def _agent(way: str) -> str:
     return way.replace("_", "-")
 
 
-def _sessions(driver: Driver) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = driver.call("orch/session/list", limit=100)["items"]
+def _sessions(driver: Driver) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = driver.call("orch/session/list", limit=100)["items"]
     return found
 
 

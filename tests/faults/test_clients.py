@@ -52,9 +52,8 @@ def test_a_client_that_leaves_in_the_middle_of_anything(driver: Driver) -> None:
         said = client.sent
     before, chance = descriptors(driver), random.Random(7)
     for _ in range(LEAVE):
-        client = RawClient(driver.home, initialize=False, patience=60)
-        client.send_raw(said[: chance.randrange(len(said))])
-        client.close()
+        with RawClient(driver.home, initialize=False, patience=60) as leaving:
+            leaving.send_raw(said[: chance.randrange(len(said))])
     assert driver.call("orch/hub/status")["pid"] == driver.hub
     wait_until(lambda: driver.call("orch/hub/status")["connections"] == 1, 60)
     wait_until(lambda: descriptors(driver) <= before + 3, 60)

@@ -1,0 +1,58 @@
+"""Hours in minutes: agents talk without end, sessions come and go, the hub dies now and then, nothing grows (C.15)."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import FULL
+from tests.faults.driver import Driver, Zygote
+from tests.faults.figures import record
+from tests.faults.scenario import complete, new_home
+from tests.world import Known, digest_of, resident
+
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
+SECONDS = 120 if FULL else 0
+KILL_EVERY = 20.0
+TALKING = 8
+GROWTH = 24 * 1024 * 1024
+"""What a hub may grow by in one life: caches fill up."""
+
+
+def test_nothing_grows(tmp_path: Path, zygote: Zygote) -> None:
+    with Driver(new_home(tmp_path), zygote) as driver:
+        shop = tmp_path / "shop"
+        untouched = {shop: digest_of(shop)}
+        driver.call("orch/project/add", path=str(shop))
+        talking = [_start(driver, "[[count 0 20]]") for _ in range(TALKING)]
+        for session in talking:
+            driver.until(session, "running")
+        kills = done = 0
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            next_kill = time.monotonic() + KILL_EVERY
+            driver.call("orch/hub/status")
+            small, few = resident(driver.hub or 0), _descriptors(driver)
+            while time.monotonic() < next_kill:
+                session = _start(driver, "[[write a.txt x]] [[say hi]]")
+                complete(driver, session)
+                driver.call("orch/session/delete", session=session)
+                done += 1
+            assert resident(driver.hub or 0) <= small + GROWTH
+            assert _descriptors(driver) <= few + 6
+            driver.kill()
+            kills += 1
+        for session in talking:
+            driver.call("orch/session/stop", session=session)
+        counted = driver.settle(Known(untouched))
+        record("soak", seconds=SECONDS, kills=kills, sessions=done + TALKING, events=counted["events"])
+
+
+def _start(driver: Driver, prompt: str) -> str:
+    what = {"agent": "demo", "action": "implement", "project": "shop", "prompt": prompt}
+    return str(driver.call("orch/session/start", **what)["id"])
+
+
+def _descriptors(driver: Driver) -> int:
+    return len(os.listdir(f"/proc/{driver.hub}/fd"))
