@@ -112,7 +112,14 @@ def take_in_turn(rounds: int, subjects: Mapping[str, Callable[[], float]]) -> di
 
 
 def compare(
-    row: str, what: str, unit: str, measured: Samples, against: str, reference: Samples, target: Target, note: str = ""
+    row: str,
+    what: str,
+    unit: str,
+    measured: Samples,
+    against: str,
+    reference: Samples,
+    target: Target | None,
+    note: str = "",
 ) -> Line:
     """Return the line that holds the medians of two subjects against each other."""
     return Line(row, what, unit, measured.median, measured.spread(), against, reference.median, target, note)

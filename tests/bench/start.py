@@ -40,9 +40,7 @@ def warm(scale: Scale) -> Iterator[Line]:
                 yield missing("start-warm", what, name, "not installed: pip install orch-server[bench]")
             else:
                 target = at_most(ratio) if ratio is not None else None
-                line = compare("start-warm", what, "ms", taken["orch"], name, taken[name], at_most(1))
-                line.target = target
-                yield line
+                yield compare("start-warm", what, "ms", taken["orch"], name, taken[name], target)
 
 
 def cold(scale: Scale) -> Iterator[Line]:

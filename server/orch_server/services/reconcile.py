@@ -6,8 +6,10 @@ Most looks cost a handful of stats: git is asked only where one of the files tha
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 
 from orch_server.domain.errors import OrchError
+from orch_server.domain.project import Project
 from orch_server.domain.session import Attention, State
 from orch_server.git import worktree as git_worktree
 from orch_server.git.worktree import Worktree
@@ -53,7 +55,10 @@ async def look_around(context: Context, seen: dict[str, Signature]) -> None:
     cursor: int | None = None
     while True:
         page, cursor = context.store.sessions(states=states, before=cursor, limit=_PAGE)
-        signatures = await asyncio.to_thread(_signatures, context, page)
+        projects = {
+            project_id: context.store.project(project_id) for project_id in {session.project_id for session in page}
+        }
+        signatures = await asyncio.to_thread(lambda: [_signature(session, projects) for session in page])  # noqa: B023
         for session, signature in zip(page, signatures, strict=True):
             if session.id not in busy and seen.get(session.id) != signature:
                 await look(context, session.id)
@@ -85,15 +90,11 @@ async def _look(context: Context, session: SessionRecord) -> list[Attention]:
     return [Attention.PROJECT_MISSING] if missing else []
 
 
-def _signatures(context: Context, sessions: list[SessionRecord]) -> list[Signature]:
-    return [_signature(context, session) for session in sessions]
-
-
-def _signature(context: Context, session: SessionRecord) -> Signature:
+def _signature(session: SessionRecord, projects: Mapping[str, Project | None]) -> Signature:
     worktree = worktree_of(session)
     if worktree is not None:
         return tuple(_mark(path) for path in _telling(worktree))
-    project = context.store.project(session.project_id)
+    project = projects[session.project_id]
     return (_mark(project.path),) if project is not None else ()
 
 

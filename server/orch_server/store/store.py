@@ -83,7 +83,7 @@ class Store:
         self._engine = open_engine(path)
         self._publish = publish
         self._loop = asyncio.get_running_loop()
-        self._reader = self._engine.connect()
+        self._readers = threading.local()
         self._idle_readers: list[Connection] = []
         self._cache: OrderedDict[str, _Kept] = OrderedDict()
         self._cache_lock = threading.Lock()
@@ -110,10 +110,19 @@ class Store:
         self._units.put(None)
         await asyncio.to_thread(self._thread.join)
         for connection in (self._reader, *self._idle_readers):
-            connection.close()
+            connection.close()  # those of other threads, which may be reading, end with their threads
         self._engine.dispose()
 
     # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def _reader(self) -> Connection:
+        """A connection for quick reads: each thread has its own, since SQLite's must not be used by two at once."""
+        try:
+            found: Connection = self._readers.connection
+        except AttributeError:
+            found = self._readers.connection = self._engine.connect()
+        return found
 
     def session(self, session_id: str) -> SessionRecord | None:
         """Return a session as committed. Do not change it. Quick: for use on the event loop."""
