@@ -19,6 +19,7 @@ from orch_server.agents.adapter import Adapter, Answer, Capabilities, Dialogue, 
 from orch_server.domain.events import AgentLog
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import Action, Policy, State
+from orch_server.hub.connection import Connection
 from orch_server.hub.hub import Hub
 from orch_server.services.context import Context
 from orch_server.services.conversation import Conversation
@@ -68,19 +69,29 @@ async def hub_here(home: OrchHome) -> AsyncIterator[tuple[Hub, Context]]:
         await hub.until_left()
 
 
-@contextlib.asynccontextmanager
-async def subscriber(hub: Hub) -> AsyncIterator[None]:
-    """Attach a client that subscribes to everything and is read by another process."""
+async def attach(hub: Hub) -> tuple[socket.socket, Connection]:
+    """Attach a client that subscribes to everything; return its end, with nothing more to read but events, and ours."""
     ours, theirs = socket.socketpair()
     connection = hub.attach({})
     ours.setblocking(False)
-    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, ours)
+    theirs.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.connect_accepted_socket(lambda: connection, ours)
     theirs.sendall(frame({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": INITIALIZE}))
     theirs.sendall(frame({"jsonrpc": "2.0", "id": 2, "method": "orch/event/subscribe", "params": {}}))
+    answers = b""
+    while b'"lastSeq"' not in answers:
+        answers += await loop.sock_recv(theirs, 1 << 16)
+    return theirs, connection
+
+
+@contextlib.asynccontextmanager
+async def subscriber(hub: Hub) -> AsyncIterator[None]:
+    """Attach a client that subscribes to everything and is read by another process."""
+    theirs, connection = await attach(hub)
+    theirs.setblocking(True)
     reader = subprocess.Popen(["cat"], stdin=theirs.fileno(), stdout=subprocess.DEVNULL)
     theirs.close()
-    while not connection.subscriptions:
-        await asyncio.sleep(0.01)
     try:
         yield
         assert connection.subscriptions, "the reader fell behind, so the subscription was dropped"

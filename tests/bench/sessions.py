@@ -42,13 +42,13 @@ def worktree(scale: Scale) -> Iterator[Line]:
     """Measure a worktree against plain git's of the same repository."""
     for files in (1_000, 20_000, 100_000) if scale.full else (1_000, 20_000):
         with orch_home() as home:
-            repository = make_repository(home.root / "big", files=_files(files))
+            repository = make_repository(home.root / "big", files=files_of(files))
             home.cli("projects", "add", str(home.root / "big"))
             client = Wire(ORCH_SERVER, home.environment)
             try:
                 client.initialize()
                 client.call("orch/event/subscribe", {"types": ["worktree.*"]})
-                subjects = {"orch": lambda: _orch_worktree(client), "git": lambda: _git_worktree(home, repository)}  # noqa: B023
+                subjects = {"orch": lambda: orch_worktree(client), "git": lambda: _git_worktree(home, repository)}  # noqa: B023
                 taken = take_in_turn(5 if files < 10_000 else 3, subjects)
             finally:
                 client.close()
@@ -70,7 +70,8 @@ def _spawn(stamps: Path) -> None:
     subprocess.run([sys.executable, "-I", "-S", STAMP, str(stamps)], check=True, close_fds=False)
 
 
-def _orch_worktree(client: Wire) -> float:
+def orch_worktree(client: Wire) -> float:
+    """Have a session's worktree made, and return its milliseconds; the client hears of worktrees."""
     params = {"agent": "demo", "action": "implement", "project": "big", "prompt": "[[say done]]"}
     client.write(frame({"jsonrpc": "2.0", "id": 9, "method": "orch/session/start", "params": params}))
     began = 0.0
@@ -89,5 +90,6 @@ def _git_worktree(home: OrchHome, repository: ScratchRepository) -> float:
     return (time.perf_counter() - began) * 1000
 
 
-def _files(count: int) -> dict[str, str]:
+def files_of(count: int) -> dict[str, str]:
+    """Return so many small files in directories."""
     return {f"d{number // 200}/file{number}.txt": f"line of {number}\n" * 20 for number in range(count)}
