@@ -65,7 +65,7 @@ async def _watch(
     client = pytest_lsp.LanguageClient()
     trees: dict[str, Path] = {}
 
-    @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+    @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)  # type: ignore[untyped-decorator]
     def published(params: types.PublishDiagnosticsParams) -> None:
         now = time.time()
         lines = {line for item in params.diagnostics for line in range(item.range.start.line, item.range.end.line + 1)}
@@ -94,7 +94,7 @@ async def _watch(
     ask = client.protocol.send_request_async
     for number in range(AGENTS):
         params = {"agent": "demo", "action": "implement", "project": "big", "prompt": _script(number, edits)}
-        session = (await ask("orch/session/start", params)).id
+        session = (await ask("orch/session/start", params)).id  # type: ignore[no-untyped-call]
         root = repository.path / ".orchestrator" / "worktrees" / session
         trees[(repository.path / _name(number)).as_uri()] = root / _name(number)
     await wait_until_async(lambda: len([uri for uri in trees if seen.lines.get(uri)]) == AGENTS, 300)

@@ -32,9 +32,9 @@ from orch_server.domain.session import (
     State,
 )
 from orch_server.endpoints.cli import main as cli
+from orch_server.protocol.declared import NOTIFICATIONS
 from orch_server.protocol.methods import METHODS
 from orch_server.protocol.paging import PageParams
-from orch_server.protocol.reference import NOTIFICATIONS
 from orch_server.services.transcript import Entry, EntryKind, Role
 from tests.generate import verbs
 

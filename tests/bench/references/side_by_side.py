@@ -44,8 +44,9 @@ def main() -> None:
         client = Wire(ORCH_SERVER, home.environment)
         client.initialize()
         client.call("orch/event/subscribe", {"types": ["agent.*"]})
+        subjects: dict[str, Callable[[], Taken]] = {"orch": lambda: _orch(client), "other": other.ask}
         for number in range(-1, rounds):
-            for name, ask in (("orch", lambda: _orch(client)), ("other", other.ask)):
+            for name, ask in subjects.items():
                 first, latency = ask()
                 if number >= 0:
                     result[name]["first"].append(first)
