@@ -17,5 +17,6 @@ export default tseslint.config(
       "@typescript-eslint/no-unnecessary-condition": ["error", { allowConstantLoopConditions: true }],
     },
   },
-  { files: ["**/*.mjs"], languageOptions: { globals: globals.node } },
+  // What the tests hand to the browser is in them too.
+  { files: ["**/*.mjs"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
 );

@@ -3,7 +3,7 @@
  * holds both to the same examples.
  */
 
-import type { Changes, Event } from "./protocol";
+import type { Changes, Event, Project, Session } from "./protocol";
 
 const LONGEST = 160;
 
@@ -30,9 +30,12 @@ export function told(event: Event): string {
     case "agent.message":
     case "agent.thought":
     case "agent.log":
+      return oneLine(event.data.text);
     case "followup.queued":
     case "followup.delivered":
-      return event.data.text.trim();
+    case "followup.withdrawn":
+    case "followup.uncertain":
+      return short(event.data.text);
     case "agent.tool_started":
       return event.data.title || event.data.name;
     case "agent.tool_finished":
@@ -60,17 +63,54 @@ export function told(event: Event): string {
       return `${event.data.usage.inputTokens} tokens in, ${event.data.usage.outputTokens} out`;
     case "worktree.creating":
       return event.data.percent === null ? event.data.path : `${event.data.percent} %`;
-    case "worktree.created":
-      return event.data.path;
     case "worktree.failed":
       return event.data.error;
     case "worktree.changed":
       return `${count(event.data.changes.files, "file")} ${plusMinus(event.data.changes)}`;
+    case "worktree.committed":
+      return `${event.data.commit.slice(0, 12)}  ${count(event.data.files, "file")}`;
+    case "checkout.applied":
+      return `${event.data.strategy}  ${count(event.data.files, "file")}`;
+    case "checkout.undone":
+      return count(event.data.files, "file");
+    case "collision.detected":
+    case "collision.cleared": {
+      const { sessions, against, files } = event.data.collision;
+      const sides = sessions.map((each) => each ?? `the ${against}`).join(" and ");
+      return `${sides}: ${files.map(({ path }) => path).join(", ")}`;
+    }
+    case "lease.claimed":
+    case "lease.released":
+      return `${event.data.lease.path} by ${event.data.lease.sessionId ?? "the user"}`;
+    case "lease.contested":
+      return `${event.data.path} by ${event.data.by}, held by ${event.data.lease.sessionId ?? "the user"}`;
+    case "command.rejected":
+      return `${short(event.data.text)}: ${event.data.problems.join(" ")}`;
     case "command.submitted":
       return short(event.data.command.prompt);
+    case "project.changed_read_only":
+      return event.data.paths.join(", ") + (event.data.attributed ? " (by a tool of it)" : "");
+    case "cleanup.previewed":
+      return "";
     default:
-      return short(JSON.stringify(event.data));
+      return toldOfRest(event.data);
   }
+}
+
+/** What the remaining events tell: a session, a project, a path, or a few plain values. */
+function toldOfRest(data: object): string {
+  if ("session" in data) return (data.session as Session).title;
+  if ("project" in data) {
+    const { slug, path } = data.project as Project;
+    return `${slug}  ${path}`;
+  }
+  if ("path" in data && data.path) return data.path as string;
+  const word = (value: unknown) => (typeof value === "string" ? value : JSON.stringify(value));
+  return short(
+    Object.entries(data)
+      .map(([name, value]) => `${name}: ${word(value)}`)
+      .join(", "),
+  );
 }
 
 /** Whether an event only says that a message or a thought is at its end. */
@@ -87,9 +127,13 @@ export function harmless(text: string, keep = ""): string {
 
 /** Return a text on one line of bearable length. */
 export function short(text: string, most = LONGEST): string {
-  const line = text.split(/\s+/).filter(Boolean).join(" ");
+  const line = oneLine(text);
   const characters = Array.from(line);
   return characters.length <= most ? line : characters.slice(0, most - 1).join("") + "…";
+}
+
+function oneLine(text: string): string {
+  return text.split(/\s+/).filter(Boolean).join(" ");
 }
 
 /** Return how much changed: `+12 -3`. */

@@ -1,6 +1,7 @@
 /** Worktrees in the editor: as a folder of the workspace, in a window of their own, in a terminal. */
 
 import { createHash } from "node:crypto";
+import { basename, dirname } from "node:path";
 import * as vscode from "vscode";
 
 import type { Orch } from "./orch";
@@ -13,9 +14,7 @@ export class Worktrees implements vscode.Disposable {
   private readonly listening: { dispose(): void };
 
   constructor(private readonly orch: Orch) {
-    this.listening = orch.model.onDidChange(({ event }) => {
-      if (event === undefined || event.type === "session.deleted" || event.type === "session.purged") this.close();
-    });
+    this.listening = orch.model.onDidChange(({ moved }) => moved && this.close());
   }
 
   /**
@@ -71,14 +70,13 @@ export class Worktrees implements vscode.Disposable {
 
   /** Take out of the workspace what is in the trash: its folder is not there any more. */
   private close(): void {
-    const gone = new Set(
-      [...this.orch.model.sessions.values()]
-        .filter((session) => session.state === "deleted" && session.worktreePath !== null)
-        .map((session) => vscode.Uri.file(session.worktreePath ?? "").toString()),
-    );
     const folders = vscode.workspace.workspaceFolders ?? [];
     if (folders.length < 2) return; // a window without a folder would be reloaded
-    const index = folders.findIndex((folder) => gone.has(folder.uri.toString()));
+    const index = folders.findIndex(({ uri }) => {
+      // A worktree has the name of its session; a session in the trash has no worktree any more that it could name.
+      const isWorktree = basename(dirname(uri.fsPath)) === "worktrees";
+      return isWorktree && this.orch.session(basename(uri.fsPath))?.state === "deleted";
+    });
     if (index < 0) return;
     const onceMore = vscode.workspace.onDidChangeWorkspaceFolders(() => {
       onceMore.dispose();
