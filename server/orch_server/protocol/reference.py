@@ -44,6 +44,9 @@ or a script is connected.
   `agents`. A client that needs a version says so in `initializationOptions.protocolVersion`; another one is refused
   with `protocolMismatch`. Fields, methods and event types may be added within a version, so ignore what you do not
   know; only a breaking change moves the number. The hash changes with every change of the methods, for information.
+* Beside `orch/*` the server has what LSP itself has for editors: commands, code actions, lenses, hovers, symbols,
+  progress. [editors.md](editors.md) lists it with the `initializationOptions`. A client that names a
+  `protocolVersion` counts as made for orch, and gets commands, actions, lenses and progress where it asks for them.
 * Every request gets exactly one reply. At most 256 requests of a connection may be under way; one more gets `busy`.
 * A field of the parameters that is not known is an error (`invalidParams`, with the field's name), so that typing
   mistakes show. An optional field may be left out or null.
