@@ -98,7 +98,8 @@ async def _session(context: Context, session: SessionRecord) -> str:
     lines += ["## Asked to", "", _quoted(session.prompt), ""]
     for request in session.input_requests:
         lines += [f"## It asks: {_line(request.title)}", ""]
-        lines += [_quoted(text) for text in (request.detail, *(item.text for item in request.questions)) if text]
+        said = dict.fromkeys([request.detail, *(item.text for item in request.questions)])
+        lines += [f"{_quoted(text)}\n" for text in said if text and text != request.title]
         options = [option.id for option in request.options]
         options += [f"{item.id}: {option.id}" for item in request.questions for option in item.options]
         lines += [f"- `orch respond {session.id} {option}`" for option in options]
