@@ -221,9 +221,10 @@ async def _name(git: Git, target: Target, pairs: Sequence[Pair], found: Sequence
     if not asked:
         return list(found)
     stdin = b"".join(b"%s:%s\0" % (commit.encode("ascii"), path) for commit, path, _ in asked)
-    checking = ["cat-file", "-z", "--batch-check=%(objectname)"]
+    checking = ["cat-file", "-z", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]
     answers = (await run(git, target, checking, stdin=stdin, timeout=TIMEOUT)).stdout
     present: dict[tuple[str, bytes], str] = {}
+    large: set[str] = set()
     # An answer for a missing object repeats the name, line ends and all: read by the next name asked for.
     for commit, path, _ in asked:
         missing = b"%s:%s missing\n" % (commit.encode("ascii"), path)
@@ -231,7 +232,10 @@ async def _name(git: Git, target: Target, pairs: Sequence[Pair], found: Sequence
             answers = answers.removeprefix(missing)
         else:
             answer, _, answers = answers.partition(b"\n")
-            present[commit, path] = answer.decode("ascii")
+            oid, kind, size = answer.decode("ascii").split(" ")
+            present[commit, path] = oid
+            if kind != "blob" or int(size) > LARGEST_FILE:
+                large.add(oid)
     lost = {commit for commit, path, _ in asked if (commit, path) not in present}
     elsewhere = dict(zip(lost, await asyncio.gather(*(_by_content(git, target, c) for c in lost)), strict=True))
 
@@ -250,7 +254,8 @@ async def _name(git: Git, target: Target, pairs: Sequence[Pair], found: Sequence
         base, ours, theirs = clash.versions
         mine, other = own(pair[0], ours, pair), own(pair[1], theirs, pair)
         paths = (mine.path if mine else None, other.path if other else None)
-        return replace(clash, versions=(base, mine, other), paths=paths)
+        merged = clash.merged if large.isdisjoint({mine.oid if mine else "", other.oid if other else ""}) else None
+        return replace(clash, versions=(base, mine, other), paths=paths, merged=merged)
 
     return [
         replace(prediction, clashes=tuple(named(clash, pair) for clash in prediction.clashes))
@@ -342,30 +347,21 @@ async def _empty(git: Git, target: Target) -> str:
 
 
 async def _read(git: Git, target: Target, names: Sequence[bytes]) -> list[bytes | None]:
-    """Return contents by name; None for what is missing, no file, or too large to be shown by lines."""
+    """Return contents by name; None for what is missing."""
     stdin = b"".join(name + b"\0" for name in names)
-    checked = await run(git, target, ["cat-file", "-z", "--batch-check=%(objecttype) %(objectsize)"], stdin=stdin)
-    small: list[int] = []
-    rest = checked.stdout
-    for number, name in enumerate(names):
+    output = (await run(git, target, ["cat-file", "-z", "--batch=%(objectsize)"], stdin=stdin)).stdout
+    found: list[bytes | None] = []
+    position = 0
+    for name in names:
         missing = name + b" missing\n"
-        if rest.startswith(missing):
-            rest = rest.removeprefix(missing)
+        if output.startswith(missing, position):
+            found.append(None)
+            position += len(missing)
             continue
-        about, _, rest = rest.partition(b"\n")
-        kind, _, size = about.partition(b" ")
-        if kind == b"blob" and int(size) <= LARGEST_FILE:
-            small.append(number)
-    found: list[bytes | None] = [None] * len(names)
-    if small:
-        stdin = b"".join(names[number] + b"\0" for number in small)
-        output = (await run(git, target, ["cat-file", "-z", "--batch=%(objectsize)"], stdin=stdin)).stdout
-        position = 0
-        for number in small:
-            end = output.index(b"\n", position)
-            length = int(output[position:end])
-            found[number] = output[end + 1 : end + 1 + length]
-            position = end + 2 + length
+        end = output.index(b"\n", position)
+        size = int(output[position:end])
+        found.append(output[end + 1 : end + 1 + size])
+        position = end + 2 + size
     return found
 
 

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orch_server.domain.errors import OrchError
@@ -251,7 +251,7 @@ class Sides:
                     tree = await overlay(git, shadow, side.files, tree, side.buffers)
                 side.whole = tree
                 side.commit = await self._commit_of(tree, side.head)
-                await self._note(before, tree)
+                await self._note(before, tree, None if moved or paths is None else paths)
                 if moved or dirty is None:
                     await self._watch(side, side.tree)
             except (OrchError, OSError) as error:
@@ -265,12 +265,16 @@ class Sides:
             return head or ""
         return await merge.commit_of(self._context.git, self.shadow, tree, head)
 
-    async def _note(self, before: str, after: str) -> None:
-        """Note which files became others."""
+    async def _note(self, before: str, after: str, paths: Sequence[bytes] | None) -> None:
+        """Note which files became others; `paths` are all that can be meant, where that is known."""
         assert self.shadow is not None
         if not before:
             self.changed = None
-        if self.changed is not None and before != after:
+        if self.changed is None or before == after:
+            return
+        if paths is not None:
+            self.changed |= {os.fsdecode(path) for path in paths}
+        else:
             found = await changed(self._context.git, self.shadow, before, after)
             self.changed |= {os.fsdecode(each.path) for each in found}
 
