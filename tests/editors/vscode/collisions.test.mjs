@@ -26,35 +26,36 @@ function squiggles(kind) {
   return window.page.locator(`.monaco-editor .squiggly-${kind}`);
 }
 
-test("lines that collide are marked while agents work, and no longer when it is over", { timeout: 400_000 }, async () => {
-  const sessions = ["Round prices up", "Add a tax"].map((title, number) => {
-    const work = `[[write ${FILE} def round_up(price):\\n    return price + ${number + 1}]]`;
-    return machine.orch("send", "demo", "implement", "shop", "--title", title, "--prompt", work).split(/\s/)[0];
-  });
-  await until(() => machine.json("collisions").items.length === 1, "the collision of the two sessions");
-  await window.command("Go to File...");
-  await window.type("prices.py");
-  await squiggles("info").first().waitFor();
-  await window.shot("30-changed-elsewhere");
-  await window.page
-    .locator(".monaco-list-row[aria-label*='collides']")
-    .first()
-    .waitFor();
+test(
+  "lines that collide are marked while agents work, and no longer when it is over",
+  { timeout: 400_000 },
+  async () => {
+    const sessions = ["Round prices up", "Add a tax"].map((title, number) => {
+      const work = `[[write ${FILE} def round_up(price):\\n    return price + ${number + 1}]]`;
+      return machine.orch("send", "demo", "implement", "shop", "--title", title, "--prompt", work).split(/\s/)[0];
+    });
+    await until(() => machine.json("collisions").items.length === 1, "the collision of the two sessions");
+    await window.command("Go to File...");
+    await window.type("prices.py");
+    await squiggles("info").first().waitFor();
+    await window.shot("30-changed-elsewhere");
+    await window.page.locator(".monaco-list-row[aria-label*='collides']").first().waitFor();
 
-  // The user writes there, too, and saves nothing.
-  await window.page.locator(".monaco-editor .view-line", { hasText: "return price" }).first().click();
-  await window.page.keyboard.press("End");
-  await window.page.keyboard.type(" * 2");
-  await squiggles("warning").first().waitFor();
-  assert.equal(fs.readFileSync(path.join(shop, FILE), "utf8"), "def round_up(price):\n    return price\n");
-  await window.command("View: Toggle Problems");
-  const problem = window.page.locator(".markers-panel .monaco-list-row", { hasText: "Would not merge with demo" });
-  await problem.first().waitFor();
-  await window.shot("31-would-not-merge");
+    // The user writes there, too, and saves nothing.
+    await window.page.locator(".monaco-editor .view-line", { hasText: "return price" }).first().click();
+    await window.page.keyboard.press("End");
+    await window.page.keyboard.type(" * 2");
+    await squiggles("warning").first().waitFor();
+    assert.equal(fs.readFileSync(path.join(shop, FILE), "utf8"), "def round_up(price):\n    return price\n");
+    await window.command("View: Toggle Problems");
+    const problem = window.page.locator(".markers-panel .monaco-list-row", { hasText: "Would not merge with demo" });
+    await problem.first().waitFor();
+    await window.shot("31-would-not-merge");
 
-  await window.command("View: Hide Panel");
-  for (const session of sessions) machine.orch("delete", session, "--yes");
-  await until(async () => (await squiggles("warning").count()) === 0, "the end of the warnings");
-  await until(async () => (await squiggles("info").count()) === 0, "the end of the notes");
-  await window.shot("32-over");
-});
+    await window.command("View: Hide Panel");
+    for (const session of sessions) machine.orch("delete", session, "--yes");
+    await until(async () => (await squiggles("warning").count()) === 0, "the end of the warnings");
+    await until(async () => (await squiggles("info").count()) === 0, "the end of the notes");
+    await window.shot("32-over");
+  },
+);
