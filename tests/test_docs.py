@@ -70,8 +70,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_that_are_shown_exist(page: Path) -> None:
     text = page.read_text("utf-8")
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
-    shown = re.findall(r"(?:^|\$\()orch ([a-z]+)(?: ([a-z-]+))?", blocks, re.MULTILINE)
-    shown += re.findall(r"`orch ([a-z]+)(?: ([a-z-]+))?", text)
+    shown = re.findall(r"(?:^|\$\()orch ([a-z][a-z-]*)(?: ([a-z-]+))?", blocks, re.MULTILINE)
+    shown += re.findall(r"`orch ([a-z][a-z-]*)(?: ([a-z-]+))?", text)
     for first, second in shown:
         name = f"orch {first}"
         assert name in VERBS, f"{page.name} shows {name}"
