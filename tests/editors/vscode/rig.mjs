@@ -146,8 +146,8 @@ export class Machine {
     return file;
   }
 
-  /** Start VS Code with the extension installed from the .vsix on a fresh profile. */
-  async startCode({ settings = {}, environment = {}, args = [], vsix = VSIX } = {}) {
+  /** Start VS Code on a fresh profile, with an extension installed from its .vsix. */
+  async startCode({ settings = {}, environment = {}, args = [], vsix } = {}) {
     const data = path.join(this.home, "data");
     for (const name of ["User", "Machine"]) fs.mkdirSync(path.join(data, name), { recursive: true });
     fs.writeFileSync(path.join(data, "User/settings.json"), JSON.stringify({ ...SETTINGS, ...settings }));
@@ -216,10 +216,10 @@ export class Machine {
    * Run the mocha tests inside the extension host, with the extension as it was built here, and return their report.
    * The editor takes them as a test driver gives them: by what stands in the address of the window.
    */
-  async runHostTests(folder, { environment = {} } = {}) {
+  async runHostTests(folder, { environment = {}, vsix } = {}) {
     const report = path.join(this.home, "report.json");
     const driver = ["--vscode-option", "enable-smoke-test-driver"]; // else what is in the address is ignored, silently
-    await this.startCode({ vsix: undefined, args: driver, environment: { ORCH_TEST_REPORT: report, ...environment } });
+    await this.startCode({ vsix, args: driver, environment: { ORCH_TEST_REPORT: report, ...environment } });
     await this.startBrowser();
     const page = await this.browser.newPage();
     page.setDefaultTimeout(PATIENCE);
@@ -235,7 +235,8 @@ export class Machine {
     await until(() => exit !== undefined, "the end of the tests in the extension host", 400);
     const told = read(report);
     if (!told) throw new Error(`The tests ended with ${exit} and left no report. ${read(`${report}.error`)}`);
-    return { exit, window: new Window(page), ...JSON.parse(told) };
+    await page.close(); // its extension host has ended
+    return { exit, ...JSON.parse(told), measured: read(`${report}.measured`) };
   }
 
   /** End the editor, the browser, the hub and the agents, and remove the home. */

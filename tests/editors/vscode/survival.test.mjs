@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { Machine, ROOT, until } from "./rig.mjs";
+import { Machine, ROOT, until, VSIX } from "./rig.mjs";
 
 const machine = new Machine();
 let workspace;
@@ -13,7 +13,10 @@ before(async () => {
   const shop = machine.repository("shop");
   machine.orch("projects", "add", shop);
   workspace = machine.workspace(shop);
-  await machine.startCode({ environment: { PATH: `${path.join(ROOT, ".venv/bin")}:${machine.environment.PATH}` } });
+  await machine.startCode({
+    vsix: VSIX,
+    environment: { PATH: `${path.join(ROOT, ".venv/bin")}:${machine.environment.PATH}` },
+  });
   await machine.startBrowser();
   window = await machine.window(workspace);
   await window.showOrch();

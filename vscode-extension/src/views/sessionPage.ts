@@ -187,6 +187,7 @@ class SessionPage implements vscode.Disposable {
     if (!session) return;
     this.setTitle(session);
     const artifacts = [...this.orch.model.artifacts.values()].filter(({ sessionId }) => sessionId === this.id);
+    artifacts.sort((one, other) => one.name.localeCompare(other.name));
     this.post({ type: "session", session, verbs: verbsOf(session), artifacts });
   }
 
