@@ -206,6 +206,16 @@ step("a session of the dashboard is stopped and resumed", async () => {
   assert.equal(session(OTHER).turns, 2);
 });
 
+step("a session is started in plain words, once what was understood is confirmed", async () => {
+  await window.command("orch: Start in Your Own Words");
+  await window.type("ask demo to review shop", "in your own words");
+  await window.page.locator(".monaco-dialog-box", { hasText: "demo review shop" }).waitFor();
+  await window.shot("13-own-words");
+  await window.dialog("Start");
+  const isDone = ({ action, state }) => action === "review" && state === "completed";
+  await until(() => machine.sessions().some(isDone), "the review");
+});
+
 step("its work is brought into the checkout after a preview, and taken back", async () => {
   await window.command("orch: Apply to My Checkout");
   await window.pick(TASK, "Which session");
