@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from orch_server.domain.errors import OrchError
-from orch_server.git.command import Git
+from orch_server.git.command import Git, run
+from orch_server.git.diff import list_files
 from orch_server.git.snapshot import (
     Fidelity,
     WorkingTree,
+    overlay,
     pin,
     project_files,
     snapshot,
@@ -403,3 +405,36 @@ async def test_the_second_snapshot_reads_little(git: Git, tmp_path: Path) -> Non
     everything = time.perf_counter() - begun
     assert min(spent[1:]) < everything
     assert min(spent[1:]) < 0.5
+
+
+async def test_only_named_paths_are_looked_at(room: Room) -> None:
+    files = project_files(room.repository)
+    first = await snapshot(room.git, room.shadow, files)
+    room.scratch.write({"README.md": "one\n", "src/main.py": "two\n", "new/deep/file": "three\n"})
+    named = await snapshot(room.git, room.shadow, files, paths=[b"README.md", b"new", b"gone"])
+    assert await names_changed(room, first.tree, named.tree) == ["README.md", "new/deep/file"]
+    whole = await snapshot(room.git, room.shadow, files)
+    assert await names_changed(room, first.tree, whole.tree) == ["README.md", "new/deep/file", "src/main.py"]
+    (room.scratch.path / "src" / "main.py").unlink()
+    gone = await snapshot(room.git, room.shadow, files, paths=[b"src/main.py"])
+    assert await names_changed(room, whole.tree, gone.tree) == ["src/main.py"]
+
+
+async def test_a_buffer_stands_in_for_its_file(room: Room) -> None:
+    room.scratch.commit("attributes", {".gitattributes": "*.txt text\n", "run.sh": "#!/bin/sh\n"})
+    (room.scratch.path / "run.sh").chmod(0o755)
+    files = project_files(room.repository)
+    tree = (await snapshot(room.git, room.shadow, files)).tree
+    buffers = {b"new.txt": b"one\r\ntwo\r\n", b"run.sh": b"#!/bin/bash\n"}
+    laid = await overlay(room.git, room.shadow, files, tree, buffers)
+    assert await names_changed(room, tree, laid) == ["new.txt", "run.sh"]
+    shown = await run(room.git, room.shadow.target(), ["cat-file", "blob", f"{laid}:new.txt"])
+    assert shown.stdout == b"one\ntwo\n"
+    listed = await run(room.git, room.shadow.target(), ["ls-tree", laid, "run.sh"])
+    assert listed.stdout.startswith(b"100755 ")
+    assert not (room.scratch.path / "new.txt").exists()
+
+
+async def names_changed(room: Room, old: str, new: str) -> list[str]:
+    """Return the paths in which two trees differ."""
+    return [file.path for file in await list_files(room.git, room.shadow, old, new)]

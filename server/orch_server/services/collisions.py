@@ -203,7 +203,7 @@ class ProjectCollisions:
             before = _spent()
             try:
                 if not await self._step():
-                    self.sides.close()
+                    await self.sides.leave()
                     self._open = False
                     if not self._wanted.is_set():
                         return

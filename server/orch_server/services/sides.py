@@ -94,6 +94,11 @@ class Sides:
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         await self._begin(project)
 
+    async def leave(self) -> None:
+        """Watch nothing any more, and remove what was kept."""
+        self.close()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+
     def close(self) -> None:
         """Watch nothing any more."""
         for side in self.sides.values():

@@ -20,7 +20,10 @@ before(async () => {
   await window.showOrch();
 });
 
-after(async () => machine.end());
+after(async () => {
+  await window?.shot("failed-collisions-or-the-end").catch(() => undefined);
+  await machine.end();
+});
 
 function squiggles(kind) {
   return window.page.locator(`.monaco-editor .squiggly-${kind}`);
@@ -36,10 +39,11 @@ test(
     });
     await until(() => machine.json("collisions").items.length === 1, "the collision of the two sessions");
     await window.command("Go to File...");
-    await window.type("prices.py");
+    await window.page.locator(".quick-input-widget input.input").fill("prices.py");
+    await window.pick("prices.py");
     await squiggles("info").first().waitFor();
     await window.shot("30-changed-elsewhere");
-    await window.page.locator(".monaco-list-row[aria-label*='collides']").first().waitFor();
+    await window.page.locator(".monaco-list-row", { hasText: "collides" }).first().waitFor();
 
     // The user writes there, too, and saves nothing.
     await window.page.locator(".monaco-editor .view-line", { hasText: "return price" }).first().click();
