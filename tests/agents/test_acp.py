@@ -170,6 +170,41 @@ def test_a_turn_without_a_word_acknowledges_its_prompt_at_its_end() -> None:
     assert Client().start().end() == [PromptAccepted("p1"), TurnEnded()]
 
 
+class Joining(AcpAdapter):
+    """A program that takes a further prompt into the turn that runs."""
+
+    joins = True
+
+
+def test_a_text_that_joins_a_turn_ends_with_it() -> None:
+    client = Client(Joining()).start()
+    client.chunk("Hi")
+    facts = client.take(client.dialogue.prompt(Prompt("p2", "And this")))
+    assert facts == [AgentMessage(message_id="r1-m1", text="", final=True)]
+    assert [message["method"] for message in client.written[-2:]] == ["session/prompt", "session/prompt"]
+    used = {"inputTokens": 5, "outputTokens": 2}
+    assert client.end(usage=used) == [], "the turn goes on"
+    assert client.dialogue.busy
+    facts = client.end(usage=used)
+    assert facts[0] == PromptAccepted("p2", begins_turn=False)
+    assert facts[-2:] == [UsageSeen(Usage(input_tokens=5, output_tokens=2)), TurnEnded(text="Hi")]
+    assert not client.dialogue.busy
+
+
+def test_an_interrupt_ends_a_turn_with_all_that_joined_it() -> None:
+    client = Client(Joining()).start()
+    client.take(client.dialogue.prompt(Prompt("p2", "And this")))
+    client.take(client.dialogue.interrupt())
+    client.take(client.dialogue.prompt(Prompt("p3", "Then that")))
+    assert client.written[-1]["method"] == "session/cancel", "what comes after the interrupt is another turn"
+    assert client.end("cancelled") == [PromptAccepted("p1")]
+    facts = client.end("cancelled")
+    assert facts[0] == PromptAccepted("p2", begins_turn=False)
+    assert ended(facts).reason == Reason.USER_STOPPED
+    assert client.written[-1]["params"]["prompt"][0]["text"] == "Then that"
+    assert ended(client.end()).reason is None
+
+
 def test_a_conversation_is_resumed_and_its_history_is_no_news() -> None:
     client = Client(conversation_id="c0")
     client.take(client.dialogue.prompt(Prompt("p1", "Go on")))

@@ -5,7 +5,8 @@ program does otherwise than the rest is a flag here, with the name of who needs 
 needs a table in the config and no code.
 
 Rules that hold for all of them, each seen in a recording:
-* a second prompt while one runs cancels the first or is merged into it, so one prompt is under way at a time;
+* a second prompt while one runs cancels the first or is merged into it, so one prompt is under way at a time, unless
+  it is known that it is merged (`joins`);
 * the numbers of the program's requests begin at 0 and share their space with ours: `method` tells them apart;
 * after session/load comes the whole history as updates; until the load's response nothing of it is news;
 * a program may call fs/* although we said that we have none: it gets an error and helps itself.
@@ -115,6 +116,8 @@ class AcpAdapter(Adapter):
     """How the last chunk of a turn begins that failed although it ends with `end_turn` and no usage (Copilot)."""
     history_follows_load: bool = False
     """Whether the history comes after the load's response, up to the list of commands (Gemini), else before it."""
+    joins: bool = False
+    """Whether a prompt that comes while one runs joins its turn, and both are answered at the end (OpenCode)."""
     usage_is_cumulative: bool = False
     """Whether the usage in a prompt's response counts since the program's start (Copilot), else only that turn."""
 
@@ -634,7 +637,7 @@ class AcpDialogue(Dialogue):
         elif state["setup"]:
             method, params = state["setup"].pop(0)
             self._call(output, method, {"sessionId": state["conversation"], **params})
-        elif state["waiting"] and not state["turns"]:
+        elif state["waiting"] and (not state["turns"] or (self._adapter.joins and not state["interrupted"])):
             prompt_id, text = state["waiting"].pop(0)
             content = [{"type": "text", "text": text}]
             self._close_message(output)
@@ -650,7 +653,10 @@ class AcpDialogue(Dialogue):
         state["turns"].remove(turn)
         state["loading"] = False
         if not turn["accepted"]:
-            output.facts.append(PromptAccepted(turn["prompt"]))
+            output.facts.append(PromptAccepted(turn["prompt"], begins_turn=not turn.get("joined", False)))
+        if self._adapter.joins and state["turns"]:
+            state["unaccepted"] = None
+            return  # the answer to the last of the texts that are one turn tells its end
         ended = self._verdict(result, error)
         self._close_turn(output, ok=ended.reason is None, why="the turn ended")
         self._count(output, _usage_of(result))
@@ -741,7 +747,8 @@ class AcpDialogue(Dialogue):
             state["loading"] = True
             state["conversation"] = str(params["sessionId"])
         elif method == "session/prompt":
-            state["turns"].append({"call": str(number), "prompt": prompt_id, "accepted": False})
+            joined = self._adapter.joins and bool(state["turns"])
+            state["turns"].append({"call": str(number), "prompt": prompt_id, "accepted": False, "joined": joined})
             if len(state["turns"]) == 1:
                 self._next_turn()
 

@@ -2,6 +2,7 @@
 
 * Left to itself it asks about nothing. What it may do is said in a variable, which its own settings cannot loosen:
   an implementing run asks about everything that could change something, a read-only run may do nothing of it.
+* A prompt that comes while one runs is read at the next step of the same turn; both are answered with its end.
 * Its modes are agents of its own, a config option of the session.
 """
 
@@ -22,10 +23,11 @@ class OpenCodeAdapter(AcpAdapter):
     programs = ("opencode",)
     install_hint = "Install OpenCode: npm install -g opencode-ai"
     capabilities = Capabilities(
-        resume=True, follow_up="queue", approvals=True, questions=False, read_only=True, model=True
+        resume=True, follow_up="steer", approvals=True, questions=False, read_only=True, model=True
     )
     arguments = ("acp",)
     read_only_modes = ("plan",)
+    joins = True
 
     def launch(self, task: Task) -> Launch:
         """Say how the program is started for `task`, and what it may do."""
