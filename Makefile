@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+REFERENCES := .tools/references
 WORKERS ?= 4
 NPM_INSTALLED := node_modules/.package-lock.json
 WHEELS := vscode-extension/wheels/.collected
@@ -76,8 +77,15 @@ demo: $(INSTALLED) ## Three agents at work at once in a repository made for it
 gen: $(INSTALLED) ## Write the generated files anew
 	$(BIN)/python -m tests.generate
 
-bench: $(INSTALLED) ## Measure against references in the same run (QUICK=1: the short form)
-	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
+# In an environment of their own: one of them brings a plugin that pytest would load.
+$(REFERENCES)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(REFERENCES)
+	PIP_CONSTRAINT=constraints.txt $(REFERENCES)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[bench]'
+	@touch $@
+
+bench: $(INSTALLED) $(if $(QUICK),,$(REFERENCES)/.installed) ## Measure against references in the same run (QUICK=1: the short form, FULL=1: the long one)
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(FULL),--full)
 
 clean: ## Remove what the targets above made
 	rm -rf $(VENV) .tools node_modules vscode-extension/dist vscode-extension/wheels .pytest_cache .mypy_cache .ruff_cache

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.measure import Line, Samples, Scale, compare, missing
+from tests.bench.scene import REFERENCE_PROGRAMS
 from tests.fakes import hermetic
-from tests.home import BIN
 
 NAME = "cli-agent-orchestrator"
 ROOT = Path(__file__).parents[2]
@@ -18,8 +17,8 @@ ROOT = Path(__file__).parents[2]
 def run(scale: Scale) -> Iterator[Line]:
     """Measure both in one sandbox, in turn; no target, since what they are for differs."""
     lacking = hermetic.why_not()
-    if not Path(BIN, "cao-server").exists():
-        lacking = f"{NAME} is not installed: pip install 'orch-server[bench]'"
+    if not (REFERENCE_PROGRAMS / "cao-server").exists():
+        lacking = f"{NAME} is not installed: `make bench` does it"
     elif shutil.which("tmux") is None:
         lacking = f"{NAME} needs tmux"
     if lacking is not None:
@@ -27,7 +26,8 @@ def run(scale: Scale) -> Iterator[Line]:
         return
     rounds = 3 if scale.quick else 6
     with tempfile.TemporaryDirectory(prefix="orch-bench-") as tmp:
-        command = [sys.executable, "-m", "tests.bench.references.side_by_side", str(rounds)]
+        python = str(REFERENCE_PROGRAMS / "python")  # it has both
+        command = [python, "-m", "tests.bench.references.side_by_side", str(rounds)]
         done = hermetic.run_in_sandbox(command, tmp=tmp, cwd=ROOT, timeout=240)
     taken = json.loads(done.check().splitlines()[-1])
     orch, other = taken["orch"], taken["other"]

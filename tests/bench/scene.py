@@ -12,6 +12,9 @@ from tests.home import BIN, OrchHome
 from tests.repositories import make_repository
 
 REFERENCES = Path(__file__).parent / "references"
+REFERENCE_PROGRAMS = Path(__file__).parents[2] / ".tools" / "references" / "bin"
+"""The programs to compare with that come from packages, where they are installed: `make bench` sees to it."""
+
 ORCH_SERVER = (f"{BIN}/orch-server",)
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tests.bench.measure import Line, Scale, at_most, compare, missing, take_in_turn
-from tests.bench.scene import ORCH_SERVER, REFERENCES, orch_home
+from tests.bench.scene import ORCH_SERVER, REFERENCE_PROGRAMS, REFERENCES, orch_home
 from tests.bench.wire import Wire
 from tests.home import OrchHome
 
@@ -22,7 +22,7 @@ def warm(scale: Scale) -> Iterator[Line]:
         subjects = {"orch": starter(ORCH_SERVER, environment), "pygls": starter(MINIMAL_PYGLS, environment)}
         lacking = []
         for name, (command, _) in OTHERS.items():
-            program = shutil.which(command[0], path=f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}")
+            program = shutil.which(command[0], path=f"{REFERENCE_PROGRAMS}:{os.environ['PATH']}")
             if program is None:
                 lacking.append(name)
             else:
@@ -37,7 +37,7 @@ def warm(scale: Scale) -> Iterator[Line]:
         yield compare("start-warm", what, "ms", taken["orch"], "minimal pygls", taken["pygls"], at_most(0.15))
         for name, (_, ratio) in OTHERS.items():
             if name in lacking:
-                yield missing("start-warm", what, name, "not installed: pip install orch-server[bench]")
+                yield missing("start-warm", what, name, "not installed: `make bench` does it")
             else:
                 target = at_most(ratio) if ratio is not None else None
                 yield compare("start-warm", what, "ms", taken["orch"], name, taken[name], target)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 
 from orch_server.domain.errors import OrchError
-from orch_server.domain.project import Project
 from orch_server.domain.session import Attention, State
 from orch_server.git import worktree as git_worktree
 from orch_server.git.worktree import Worktree
@@ -31,6 +30,7 @@ WATCHED = frozenset(
     }
 )
 _PAGE = 500
+_DIRECTORY = 0
 
 Signature = tuple[tuple[int, int] | None, ...]
 
@@ -55,13 +55,13 @@ async def look_around(context: Context, seen: dict[str, Signature]) -> None:
     cursor: int | None = None
     while True:
         page, cursor = context.store.sessions(states=states, before=cursor, limit=_PAGE)
-        projects = {
-            project_id: context.store.project(project_id) for project_id in {session.project_id for session in page}
-        }
-        signatures = await asyncio.to_thread(lambda: [_signature(session, projects) for session in page])  # noqa: B023
+        projects = {session.project_id for session in page}
+        paths = {id_: project.path for id_ in projects if (project := context.store.project(id_)) is not None}
+        signatures = await asyncio.to_thread(lambda: [_signature(session, paths) for session in page])  # noqa: B023
         for session, signature in zip(page, signatures, strict=True):
             if session.id not in busy and seen.get(session.id) != signature:
-                await look(context, session.id)
+                if not _is_quiet(session, signature):
+                    await look(context, session.id)
                 seen[session.id] = signature
         if cursor is None:
             return
@@ -90,12 +90,20 @@ async def _look(context: Context, session: SessionRecord) -> list[Attention]:
     return [Attention.PROJECT_MISSING] if missing else []
 
 
-def _signature(session: SessionRecord, projects: Mapping[str, Project | None]) -> Signature:
+def _signature(session: SessionRecord, paths: Mapping[str, str]) -> Signature:
     worktree = worktree_of(session)
     if worktree is not None:
         return tuple(_mark(path) for path in _telling(worktree))
-    project = projects[session.project_id]
-    return (_mark(project.path),) if project is not None else ()
+    path = paths.get(session.project_id)
+    return (_mark(path) if path is not None else None,)
+
+
+def _is_quiet(session: SessionRecord, signature: Signature) -> bool:
+    """Whether a session that works in its project has nothing to tell: thousands of them need no look each."""
+    if worktree_of(session) is not None or WATCHED.intersection(session.attention):
+        return False
+    (project,) = signature
+    return project is not None and project[1] == _DIRECTORY
 
 
 def _telling(worktree: Worktree) -> list[str]:
@@ -116,4 +124,4 @@ def _mark(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     # A directory's time changes with every file in it: which one stands there is enough.
-    return found.st_ino, 0 if os.path.isdir(path) else found.st_mtime_ns
+    return found.st_ino, _DIRECTORY if os.path.isdir(path) else found.st_mtime_ns

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -110,6 +111,7 @@ sessions = Table(
     Index(None, "project_id", "number"),
     Index(None, "state", "number"),
     Index(None, "reason"),
+    Index("ix_sessions_counted", "project_id", sqlite_where=text("purged_at IS NULL")),
 )
 
 runs = Table(

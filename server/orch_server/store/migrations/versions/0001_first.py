@@ -128,6 +128,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_sessions")),
         sa.UniqueConstraint("id", name=op.f("uq_sessions_id")),
     )
+    op.create_index(
+        "ix_sessions_counted", "sessions", ["project_id"], unique=False, sqlite_where=sa.text("purged_at IS NULL")
+    )
     op.create_index(op.f("ix_sessions_project_id_number"), "sessions", ["project_id", "number"], unique=False)
     op.create_index(op.f("ix_sessions_reason"), "sessions", ["reason"], unique=False)
     op.create_index(op.f("ix_sessions_state_number"), "sessions", ["state", "number"], unique=False)
