@@ -141,7 +141,7 @@ def main() -> int:
         print(f"{curve.title}, {said}: " + ", ".join(f"{size:,}: {cost:.3g} {curve.unit}" for size, cost in points))
         panels.append(plot.Panel(curve.title, curve.size, curve.unit, points, f"slope {steepness:.2f}"))
     if arguments.write_docs:
-        PLOT.write_text(plot.svg(panels, machine()))
+        PLOT.write_text(plot.svg(panels, machine() + ("; small sizes only" if arguments.small else "")))
     return int(steep and not arguments.small)
 
 
