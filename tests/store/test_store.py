@@ -177,6 +177,13 @@ async def test_bytes_of_a_session_are_those_of_its_last_commit(kept: Kept) -> No
     assert b'"title":"renamed"' not in kept.store.session_json(before)
 
 
+async def test_many_threads_may_read_at_once(kept: Kept) -> None:
+    def read() -> bool:
+        return all(kept.store.project("shop") is not None for _ in range(100))
+
+    assert all(await asyncio.gather(*(asyncio.to_thread(read) for _ in range(4))))
+
+
 async def test_words_are_found(kept: Kept) -> None:
     def work(transaction: Transaction) -> None:
         session = add(transaction)
