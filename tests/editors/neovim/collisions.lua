@@ -36,7 +36,7 @@ vim.cmd.cclose()
 -- The code action of the diagnostic shows both sides.
 lib.choose(function(items)
   return vim.iter(items):find(function(offered)
-    return offered.action.title == 'Compare both sides'
+    return offered.action.command.command == 'orch.compare'
   end)
 end)
 vim.cmd('Orch open ' .. first)
