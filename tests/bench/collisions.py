@@ -100,7 +100,8 @@ async def _watch(
     hub = psutil.Process(home.hub_pid())
     seen.ready = True
     began, times = time.monotonic(), hub.cpu_times()
-    await wait_until_async(lambda: len(seen.latencies) >= AGENTS * (edits - 1), 60 + edits * EVERY_SECONDS * 2)
+    last = FIRST + 2 * (edits - 1)
+    await wait_until_async(lambda: all(last in seen.lines[uri] for uri in trees), 120 + edits * EVERY_SECONDS * 2)
     seconds, after = time.monotonic() - began, hub.cpu_times()
     assert before == _state(repository)
     locks.check()

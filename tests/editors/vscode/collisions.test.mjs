@@ -62,6 +62,6 @@ test(
     await until(async () => (await squiggles("warning").count()) === 0, "the end of the warnings");
     await until(async () => (await squiggles("info").count()) === 0, "the end of the notes");
     await window.shot("32-over");
-  over = true;
+    over = true;
   },
 );
