@@ -73,7 +73,7 @@ step("a session is started from the palette and shows in the tree and on its pag
   const write =
     "[[write src/prices.py import math\\n\\n\\ndef round_up(price):\\n    return math.ceil(price * 100) / 100]]";
   await window.type(
-    `${TASK} ${work} ${write} [[wait 3]] [[say Prices are rounded up to whole cents.]]`,
+    `${TASK} ${work} ${write} [[wait 8]] [[say Prices are rounded up to whole cents.]]`,
     "Round prices",
   );
   await window.sessionIs(TASK, "running");
@@ -124,7 +124,7 @@ step("an approval and a question are answered on the page, and a follow-up is de
   const page = await window.webview("textarea[aria-label='Follow-up']");
   await page
     .getByLabel("Follow-up")
-    .fill("[[approve run the linter]] [[ask Which colour? | Red | Blue]] [[wait 3]] [[say It is linted.]]");
+    .fill("[[approve run the linter]] [[ask Which colour? | Red | Blue]] [[wait 8]] [[say It is linted.]]");
   await page.getByLabel("Follow-up").press("Control+Enter");
   await page.locator(".request").getByText("run the linter").first().waitFor();
   await window.shot("07-approval-on-page");

@@ -293,13 +293,26 @@ export class Window {
         await this.page.keyboard.press("Escape");
       }
     }
-    await row.first().click();
+    await this.accept(title);
   }
 
   /** Choose in the quick pick that is open now. */
   async pick(text, placeholder) {
     if (placeholder) await this.page.locator(`.quick-input-widget input[placeholder*="${placeholder}"]`).waitFor();
-    await this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: text }).first().click();
+    await this.page.locator(".quick-input-list .monaco-list-row").filter({ hasText: text }).first().waitFor();
+    await this.accept(text);
+  }
+
+  /** Go to a row of the list that is open with the keys, and choose it: what hovers over it cannot be in the way. */
+  async accept(text) {
+    const isFocused = () =>
+      this.page.locator(".quick-input-list .monaco-list-row.focused").filter({ hasText: text }).first().isVisible();
+    await until(async () => {
+      if (await isFocused()) return true;
+      await this.page.keyboard.press("ArrowDown");
+      return isFocused();
+    }, `the row of ${text}`);
+    await this.page.keyboard.press("Enter");
   }
 
   /** Type into the input box that says these words, in its title, its prompt or as what stands in its empty field. */
