@@ -396,7 +396,7 @@ async def test_many_pairs_are_asked_at_once_and_keep_their_order(git: Git, tmp_p
     assert not [name for name in os.listdir(tmp_path / "shadow") if name.startswith("merging")]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(6))
 async def test_random_edits_of_repetitive_texts(git: Git, tmp_path: Path, seed: int) -> None:
     """Texts of few different lines, so that nearly every line stands in many places."""
     chance = random.Random(seed)
