@@ -8,7 +8,7 @@ import pytest
 from orch_server.domain.collision import Collision, CollisionAgainst, CollisionKind
 from orch_server.domain.session import State
 from orch_server.git.apply import Strategy
-from orch_server.services import advice, cleanup, collisions, home, sessions
+from orch_server.services import advice, cleanup, collisions, home, sessions, sides
 from orch_server.services.plans import order, settle_first
 from orch_server.store.records import SessionRecord
 from tests.services.world import World
@@ -164,6 +164,39 @@ async def test_an_unsaved_buffer_is_the_users_side(at_work: tuple[World, Session
     assert (world.scratch.path / "numbers.txt").read_text() == NUMBERS
     project.sides.hold("checkout", b"numbers.txt", None)
     await until_found(world, 0)
+
+
+async def test_a_worktree_that_cannot_be_read_for_a_while_comes_back(
+    at_work: tuple[World, SessionRecord, SessionRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "_RETRY_SECONDS", 0.05)
+    world, one, other = at_work
+    write(one, "numbers.txt", five("one"))
+    write(other, "numbers.txt", five("other"))
+    await until_found(world, 1)
+    assert one.worktree_path is not None
+    away = Path(one.worktree_path).with_name("away")
+    Path(one.worktree_path).rename(away)
+    world.context.collisions.project(one.project_id).touch(one.id)
+    await until_found(world, 0)
+    away.rename(one.worktree_path)
+    await until_found(world, 1)
+
+
+async def test_what_was_kept_for_predictions_is_thrown_away_when_it_grows(
+    at_work: tuple[World, SessionRecord, SessionRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, one, other = at_work
+    project = world.context.collisions.project(one.project_id)
+    await project.settled()
+    assert project.sides.shadow is not None
+    first = project.sides.shadow.directory
+    monkeypatch.setattr(sides, "_MOST_OBJECTS", -1)
+    write(one, "numbers.txt", five("one"))
+    await wait_until_async(lambda: not Path(first).exists(), timeout=PATIENCE)
+    monkeypatch.setattr(sides, "_MOST_OBJECTS", 1_000_000)
+    write(other, "numbers.txt", five("other"))
+    await until_found(world, 1)
 
 
 async def test_nothing_of_the_users_is_touched(at_work: tuple[World, SessionRecord, SessionRecord]) -> None:

@@ -33,6 +33,7 @@ _MOST_PATHS = 200
 _AT_ONCE = 2
 _MOST_OBJECTS = 20_000
 _MOST_TREES = 1_000
+_RETRY_SECONDS = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -262,7 +263,13 @@ class Sides:
             except (OrchError, OSError) as error:
                 log.info("%s is left out of the predictions: %s", side.files.path, error)
                 side.tree = side.whole = side.commit = ""
-                side.dirty = None
+                side.dirty = self.changed = None
+                asyncio.get_running_loop().call_later(_RETRY_SECONDS, self._look_again, side)
+
+    def _look_again(self, side: Side) -> None:
+        """Try a side again that could not be looked at; one that came back shows so."""
+        if self.sides.get(side.key) is side and not side.commit:
+            self.touch(side.key)
 
     async def _commit_of(self, tree: str, head: str | None) -> str:
         assert self.shadow is not None
