@@ -289,8 +289,9 @@ def _spoken(log: Path) -> str:
     for message in _json_lines(log):
         if loading is not None and message.get("id") == loading and "method" not in message:
             said.clear()
-        update = (message.get("params") or {}).get("update") or {}
-        if update.get("sessionUpdate") == "agent_message_chunk":
+        params = message.get("params")
+        update = params.get("update") if isinstance(params, dict) else None
+        if isinstance(update, dict) and update.get("sessionUpdate") == "agent_message_chunk":
             said.append(redacted(update["content"]["text"].encode()).decode())  # each part as it came
     return "".join(said)
 

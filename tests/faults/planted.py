@@ -82,13 +82,6 @@ PLANTED = (
         "git/test_safety.py::test_no_canary_fires",
     ),
     Planted(
-        "fsmonitor of a project runs",
-        "git/command.py",
-        '    ("core.fsmonitor", "false"),\n',
-        "",
-        "git/test_safety.py::test_no_canary_fires",
-    ),
-    Planted(
         "git gets the hub's own environment",
         "git/command.py",
         '["/usr/bin/env", "-i", *self._variables()',
@@ -131,13 +124,6 @@ PLANTED = (
         "services/test_cleanup.py::test_a_preview_tells_what_git_does_not",
     ),
     Planted(
-        "a link in the place of the runtime directory is followed",
-        "git/runtime_dir.py",
-        "        for part in parts:\n            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW",
-        "        for part in parts:\n            below = os.open(part, os.O_RDONLY | os.O_DIRECTORY",
-        "git/test_home.py::test_a_directory_that_is_a_link_is_not_followed",
-    ),
-    Planted(
         "a stale preview is accepted",
         "services/cleanup.py",
         "    if now.token != token:",
@@ -152,18 +138,18 @@ PLANTED = (
         "services/test_cleanup.py::test_retention_needs_the_time_and_two_hub_starts",
     ),
     Planted(
-        "a session at work is deleted",
-        "services/cleanup.py",
-        "    if session.state in {*LIVE, State.CREATED}:\n",
-        "    if session.state in set[State]():\n",
-        "services/test_cleanup.py::test_a_session_at_work_is_not_taken_away",
-    ),
-    Planted(
         "the runner ends the agent alone",
         "runtime/runner.py",
-        "            found = leftovers_of({os.getpid()}, self.spec",
-        "            found = set() if self else leftovers_of({os.getpid()}, self.spec",
+        "        leftovers = self.sweep()\n",
+        "        leftovers = 0\n",
         "runtime/test_runs.py::TestStop::test_one_that_ignores_signals_and_hides",
+    ),
+    Planted(
+        "output that was read twice at an end is lost",
+        "services/live.py",
+        "            self._out.offset, self._err.offset = taken\n",
+        "            self._out.offset, self._err.offset = out.end, err.end\n            del taken\n",
+        "services/test_live.py::test_what_was_being_taken_in_when_an_agent_ended_is_taken_once",
     ),
     Planted(
         "an input is written twice",
@@ -213,13 +199,6 @@ PLANTED = (
         "        if not self.exists():\n            return True\n        claim",
         "        claim",
         "runtime/test_runner.py::test_a_run_without_a_bundle_needs_no_forbidding",
-    ),
-    Planted(
-        "a failing unit takes its neighbours along",
-        "store/store.py",
-        'execute("ROLLBACK TO unit")',
-        'execute("ROLLBACK"); execute("BEGIN"); execute("SAVEPOINT unit")',
-        "store/test_store.py::test_a_failing_unit_undoes_only_itself",
     ),
     Planted(
         "an illegal change of state is made",

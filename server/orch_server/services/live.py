@@ -214,9 +214,9 @@ class LiveRun:
             if out.start == out.end and err.start == err.end:
                 return
             crashpoint("stream.read")
-            await self.write(lambda step, out=out, err=err: _take(step, out, err))  # type: ignore[misc]
+            taken = await self.write(lambda step, out=out, err=err: _take(step, out, err))  # type: ignore[misc]
             crashpoint("stream.taken")
-            self._out.offset, self._err.offset = out.end, err.end
+            self._out.offset, self._err.offset = taken
             self._stderr_tail = (self._stderr_tail + err.lines)[-20:]
 
     # -- input --------------------------------------------------------------------------------------------------
@@ -472,16 +472,22 @@ class TransactionLedger:
             self._posted.append(row)
 
 
-def _take(step: Step, out: Batch, err: Batch) -> None:
+def _take(step: Step, out: Batch, err: Batch) -> tuple[int, int]:
+    """Take lines in and return from where to read on.
+
+    A batch that begins elsewhere than the last commit ended is not taken: that commit was waited for in vain, because
+    whoever read it was called off meanwhile.
+    """
     run = step.run
     if (run.out_offset, run.err_offset) != (out.start, err.start):
-        return
+        return run.out_offset, run.err_offset
     for text in err.lines:
         log_line = AgentLog.model_construct(stream="stderr", text=text[:_LOG_LINE])
         step.transaction.emit(log_line, session=step.session, run_id=run.id)
     for line in out.lines:
         step.conversation.receive(line)
     run.out_offset, run.err_offset = out.end, err.end
+    return out.end, err.end
 
 
 def ending(stop_requested: str | None) -> Reason | None:
