@@ -33,7 +33,14 @@ def main(arguments: list[str]) -> int:
 
 def write(figures: dict[str, dict[str, Any]]) -> None:
     """Put the figures into their place in the document."""
-    lines = [BEGIN, "", f"Written by a run of {datetime.now(UTC):%Y-%m-%d}.", "", "| family | figures |", "|---|---|"]
+    lines = [
+        BEGIN,
+        "",
+        f"Written by the runs of {datetime.now(UTC):%Y-%m-%d}.",
+        "",
+        "| family | figures |",
+        "|---|---|",
+    ]
     for family, values in sorted(figures.items()):
         said = ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in sorted(values.items()))
         lines.append(f"| {family} | {said} |")

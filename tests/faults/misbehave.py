@@ -44,10 +44,10 @@ def forks_a_crowd() -> None:
 
 
 def floods() -> None:
-    block = b"0123456789abcde\n" * 4096
+    block = (b"0123456789abcde" * 68 + b"!!!\n") * 64
     for _ in range((1 << 30) // len(block)):
         os.write(1, block)
-        time.sleep(0 if FULL else 0.001)
+        time.sleep(0.001 if FULL else 0.005)
 
 
 def writes_one_long_line() -> None:

@@ -49,7 +49,7 @@ ENDS = {
     "talks_nonsense": "waiting_for_user completed failed",
 }
 SPEAK_ACP = {"exits_before_the_handshake", "talks_nonsense", "reads_nothing"}
-LIMIT = 256 << 20 if FULL else 32 << 20
+LIMIT = 128 << 20 if FULL else 24 << 20
 
 
 @pytest.fixture(scope="module")
