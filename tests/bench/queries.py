@@ -76,22 +76,23 @@ class Client:
     def __init__(self, hub: Hub) -> None:
         self._connection = hub.attach({})
         self._sink = _Sink()
+        self._asked = 0
         self._connection.connection_made(self._sink)
 
     async def ask(self, method: str, params: object) -> float:
         """Send a request and return the milliseconds until its reply was written."""
-        request = frame({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        self._sink.expect()
+        self._asked += 1
+        request = frame({"jsonrpc": "2.0", "id": self._asked, "method": method, "params": params})
+        self._sink.written.clear()
         began = time.perf_counter()
         self._connection.data_received(request)
         await self._sink.written.wait()
+        assert "error" not in self._sink.reply(), self._sink.reply()
         return (self._sink.at - began) * 1000
 
     async def pages(self) -> Any:
         """Give the parameters of page after page of sessions, each of which nobody read before."""
-        self._connection.data_received(
-            frame({"jsonrpc": "2.0", "id": 1, "method": "orch/session/list", "params": {"limit": PAGE_OF_SESSIONS}})
-        )
+        await self.ask("orch/session/list", {"limit": PAGE_OF_SESSIONS})
         for _ in range(SESSIONS // PAGE_OF_SESSIONS - 1):
             cursor = self._sink.reply()["result"]["nextCursor"]
             yield {"limit": PAGE_OF_SESSIONS, "cursor": cursor}
@@ -110,15 +111,12 @@ class _Sink(asyncio.Transport):
         self.at = 0.0
         self._last = b""
 
-    def expect(self) -> None:
-        self.written.clear()
-
     def reply(self) -> Any:
         return json.loads(self._last.partition(b"\r\n\r\n")[2])
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         present = time.perf_counter()
-        if b'"result":' in bytes(data[:80]):  # and not a request or a notification of the server
+        if b'"method":' not in bytes(data[:80]):  # a request or a notification of the server has one there
             self.at = present
             self._last = bytes(data)
             self.written.set()
