@@ -34,7 +34,7 @@ def svg(panels: Sequence[Panel], caption: str) -> str:
     for number, panel in enumerate(panels):
         x, y = LEFT + number % 2 * (WIDTH + BETWEEN), TOP + number // 2 * (HEIGHT + BETWEEN)
         parts += [f'<g transform="translate({x} {y})">', *_panel(panel), "</g>"]
-    parts += [f'<text x="{LEFT}" y="{height - 10}" font-size="9">{escape(caption)}</text>', "</svg>", ""]
+    parts += [f'<text x="8" y="{height - 10}" font-size="8">{escape(caption)}</text>', "</svg>", ""]
     return "\n".join(parts)
 
 
