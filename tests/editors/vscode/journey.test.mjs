@@ -4,7 +4,7 @@ import fs from "node:fs";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { Machine, until, VSIX } from "./rig.mjs";
+import { Machine, until } from "./rig.mjs";
 
 const machine = new Machine();
 const TASK = "Round prices up";
@@ -15,7 +15,7 @@ let window;
 before(async () => {
   shop = machine.repository("shop");
   // Nothing that could bring the server but the .vsix: no orch of the checkout, no Python extension.
-  await machine.startCode({ vsix: VSIX });
+  await machine.startCode();
   await machine.startBrowser();
   window = await machine.window(machine.workspace(shop));
 });

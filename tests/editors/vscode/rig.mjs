@@ -146,8 +146,8 @@ export class Machine {
     return file;
   }
 
-  /** Start VS Code on a fresh profile, with an extension installed from its .vsix. */
-  async startCode({ settings = {}, environment = {}, args = [], vsix } = {}) {
+  /** Start VS Code on a fresh profile, with the extension installed from its .vsix; null for none. */
+  async startCode({ settings = {}, environment = {}, args = [], vsix = VSIX } = {}) {
     const data = path.join(this.home, "data");
     for (const name of ["User", "Machine"]) fs.mkdirSync(path.join(data, name), { recursive: true });
     fs.writeFileSync(path.join(data, "User/settings.json"), JSON.stringify({ ...SETTINGS, ...settings }));
@@ -216,7 +216,7 @@ export class Machine {
    * Run the mocha tests inside the extension host, with the extension as it was built here, and return their report.
    * The editor takes them as a test driver gives them: by what stands in the address of the window.
    */
-  async runHostTests(folder, { environment = {}, vsix } = {}) {
+  async runHostTests(folder, { environment = {}, vsix = null } = {}) {
     const report = path.join(this.home, "report.json");
     const driver = ["--vscode-option", "enable-smoke-test-driver"]; // else what is in the address is ignored, silently
     await this.startCode({ vsix, args: driver, environment: { ORCH_TEST_REPORT: report, ...environment } });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import path from "node:path";
 import { after, before, test } from "node:test";
 
-import { Machine, ROOT, until, VSIX } from "./rig.mjs";
+import { Machine, ROOT, until } from "./rig.mjs";
 
 const machine = new Machine();
 let workspace;
@@ -14,7 +14,6 @@ before(async () => {
   machine.orch("projects", "add", shop);
   workspace = machine.workspace(shop);
   await machine.startCode({
-    vsix: VSIX,
     environment: { PATH: `${path.join(ROOT, ".venv/bin")}:${machine.environment.PATH}` },
   });
   await machine.startBrowser();
