@@ -47,7 +47,7 @@ def floods() -> None:
     block = (b"0123456789abcde" * 68 + b"!!!\n") * 64
     for _ in range((1 << 30) // len(block)):
         os.write(1, block)
-        time.sleep(0.001 if FULL else 0.005)
+        time.sleep(0.001 if FULL else 0.02)
 
 
 def writes_one_long_line() -> None:
