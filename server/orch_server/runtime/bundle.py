@@ -261,6 +261,7 @@ class Bundle:
         killed: set[int] = set()
         empty = 0
         while empty < SURE_WHEN_EMPTY and time.monotonic() < deadline:
+            listed = runner.newest_pids()
             table = runner.process_table()
             roots = self._known(record) | runner.kill_carriers(cookie)
             found = (roots | runner.descendants(table, roots)) - {os.getpid()}
@@ -269,8 +270,8 @@ class Bundle:
             killed |= found
             if found:
                 empty = 0
-            elif runner.process_table().keys() == table.keys():
-                break  # nobody came or went, so nobody can have slipped through by changing its pid
+            elif runner.newest_pids() == listed:
+                break  # nobody came or went, not even to die, so nobody slipped through by changing its pid
             else:
                 empty += 1
         return len(killed)

@@ -813,11 +813,19 @@ def kill_carriers(cookie: str) -> set[int]:
     """Kill every other process with this cookie and return them.
 
     The newest are looked at first and each is killed on sight: one that forks and ends all the time is gone when a list
-    has been made.
+    has been made, or when another process has been waited for.
     """
     killed = set()
+    undecided = []
     for pid in newest_pids() if cookie else ():
-        if cookie_of(pid) == cookie and pid != os.getpid():
+        found = cookie_now(pid)
+        if found is None:
+            undecided.append(pid)
+        elif found == cookie and pid != os.getpid():
+            signal_process(pid, signal.SIGKILL)
+            killed.add(pid)
+    for pid in undecided:
+        if cookie_of(pid) == cookie:
             signal_process(pid, signal.SIGKILL)
             killed.add(pid)
     return killed
@@ -850,20 +858,26 @@ def cookie_of(pid: int) -> str:
     """Return the cookie that a process carries in its environment, or nothing.
 
     Between its old program and its new one a process has no environment yet. That takes microseconds, or longer where
-    the machine is busy, and whoever was not seen then would be left running.
+    the machine is busy, and whoever was not seen then would be left running: so it is waited for.
     """
-    settled = False
     for _ in range(EXEC_LOOKS):
-        if environ := read_proc(pid, "environ"):
-            for setting in environ.split(b"\0"):
-                if setting.startswith(b"ORCH_RUN="):
-                    return setting[len(b"ORCH_RUN=") :].decode("ascii", "replace")
-            return ""
-        if settled or not has_program(pid):
-            return ""
-        settled = bool(read_proc(pid, "cmdline"))  # its environment is there an instant later
+        cookie = cookie_now(pid)
+        if cookie is not None:
+            return cookie
+        settled = bool(read_proc(pid, "cmdline"))
         time.sleep(0.001)
+        if settled:  # its environment, if it has any, was there an instant later
+            return cookie_now(pid) or ""
     return ""
+
+
+def cookie_now(pid: int) -> "str | None":
+    """Return the cookie of a process, "" where it has none, or None where it has no environment, perhaps not yet."""
+    environ = read_proc(pid, "environ")
+    for setting in environ.split(b"\0"):
+        if setting.startswith(b"ORCH_RUN="):
+            return setting[len(b"ORCH_RUN=") :].decode("ascii", "replace")
+    return "" if environ or not has_program(pid) else None
 
 
 def has_program(pid: int) -> bool:
