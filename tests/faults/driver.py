@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from orch_server.hub.dial import ANOTHER_HUB
+from orch_server.runtime.bundle import Bundle
 from orch_server.settings import crashpoint
 from tests.home import OrchHome
 from tests.lsp import Failed, RawClient
@@ -69,6 +70,7 @@ class Driver:
         self.deaths: list[Json] = []
         """How each hub ended, and at which place it was to end."""
         self.crash: list[str] = []
+        self.dead_runners: list[str] = []
         """The places at which the next hubs are to end, one each."""
         self.setup = ""
         self.told: dict[int, Json] = {}
@@ -144,6 +146,13 @@ class Driver:
             environment[crashpoint.TRACE] = str(self._trace)
         self.hub = self.zygote.start(environment, self.setup)
         return self.hub
+
+    def note_dead_runners(self) -> None:
+        """Note the runs whose runner is gone and recorded no end."""
+        bundles = [Bundle(str(path)) for path in (self.home.path / "runs").glob("*")]
+        self.dead_runners = [
+            bundle.run_id for bundle in bundles if bundle.runner_pid() is None and bundle.read_exit() is None
+        ]
 
     @property
     def kills(self) -> list[str | None]:

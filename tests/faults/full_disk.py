@@ -53,7 +53,7 @@ def _play(driver: Driver, case: str, small: Path) -> int:
         try:
             driver.call("orch/session/update", session=done, title=f"title {number}")
         except Failed as refusal:
-            _check(refusal)
+            _check("orch/session/update", refusal)
             refused += 1
     for method, params in (
         ("orch/session/start", {"agent": "demo", "action": "implement", "project": "shop", "prompt": "[[say x]]"}),
@@ -63,7 +63,7 @@ def _play(driver: Driver, case: str, small: Path) -> int:
         try:
             driver.call(method, **params)
         except Failed as refusal:
-            _check(refusal)
+            _check(method, refusal)
     assert driver.call("orch/session/get", session=working)["id"] == working, "the hub does not answer"
     assert driver.call("orch/hub/status")["pid"] == driver.hub, "the hub ended"
     title = driver.call("orch/session/get", session=done)["title"]
@@ -96,9 +96,13 @@ def _start(driver: Driver, prompt: str) -> str:
     return str(driver.call("orch/session/start", **what)["id"])
 
 
-def _check(refusal: Failed) -> None:
+def _check(method: str, refusal: Failed) -> None:
     """A refusal says what is wrong in a way that a person can act on."""
-    assert refusal.data["kind"] in {"diskFull", "gitFailed", "conflict", "databaseUnusable"}, (refusal, refusal.data)
+    assert refusal.data["kind"] in {"diskFull", "gitFailed", "conflict", "databaseUnusable"}, (
+        method,
+        refusal,
+        refusal.data,
+    )
     assert refusal.data["hint"], refusal
 
 

@@ -140,7 +140,10 @@ class Hub:
             try:
                 await asyncio.wait_for(self._leaving.wait(), _LOOK_SECONDS)
             except TimeoutError:
-                await self._look_around()
+                try:
+                    await self._look_around()
+                except (OrchError, OSError, address.AddressRefused) as error:  # a full disk, say: no reason to leave
+                    log.warning("The hub's own affairs are looked after later: %s", error)
         await self._end()
 
     def attach(

@@ -871,7 +871,7 @@ def cookie_of(pid: int) -> str:
     return ""
 
 
-def cookie_now(pid: int) -> "str | None":
+def cookie_now(pid: int) -> str | None:
     """Return the cookie of a process, "" where it has none, or None where it has no environment, perhaps not yet."""
     environ = read_proc(pid, "environ")
     for setting in environ.split(b"\0"):

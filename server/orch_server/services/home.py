@@ -22,6 +22,8 @@ from orch_server.store.records import SessionRecord
 
 log = logging.getLogger(__name__)
 
+_AGAIN_SECONDS, _MOST_SECONDS = 1.0, 60.0
+
 
 async def commit(context: Context, caller: Caller, reference: str, message: str | None) -> Committed:
     """Commit all that lies in a session's worktree on its branch, as the user."""
@@ -63,7 +65,7 @@ async def apply(context: Context, caller: Caller, reference: str, strategy: Stra
         try:
             await git_apply.apply(program, place.repository, place.shadow, work, outcome, key=mark)
         finally:
-            await homecoming.settle(context, place)
+            await _settle(context, place)
     return homecoming.applied(place.session.id, outcome.preview.files)
 
 
@@ -89,7 +91,7 @@ async def take_back(context: Context, caller: Caller, reference: str, *, preview
             name = context.settings.project_runtime_dirname
             await undo.take_back(context.git, place.repository, place.shadow, found[-1], name)
         finally:
-            await homecoming.settle(context, place)
+            await _settle(context, place)
     return homecoming.undone(seen.files)
 
 
@@ -107,11 +109,7 @@ async def recover(context: Context) -> None:
             log.warning("An application in %s is settled later: %s", project.path, error)
     for session_id in unsettled:
         assert session_id is not None
-        try:
-            async with _lock(context, await _open(context, session_id)):
-                await _settled(context, session_id)
-        except (OrchError, OSError) as error:
-            log.warning("What came home of %s is told later: %s", session_id, error)
+        context.spawn(_settle_later(context, session_id))
 
 
 def commit_message(session: SessionRecord) -> str:
@@ -133,7 +131,7 @@ async def _commit(
             program, place.repository, place.shadow, place.worktree, message=words, trusted=place.project.trusted
         )
     finally:
-        await homecoming.settle(context, place)
+        await _settle(context, place)
 
 
 async def _open(context: Context, reference: str) -> Place:
@@ -160,6 +158,27 @@ async def _settled(context: Context, reference: str) -> Place:
     place = await _open(context, reference)
     await homecoming.settle(context, place)
     return place
+
+
+async def _settle(context: Context, place: Place) -> None:
+    """Tell what was done; where that cannot be written down, on a full disk, as soon as it can."""
+    try:
+        await homecoming.settle(context, place)
+    except OrchError as error:
+        log.warning("What came home of %s is told later: %s", place.session.id, error)
+        context.spawn(_settle_later(context, place.session.id))
+
+
+async def _settle_later(context: Context, session_id: str) -> None:
+    wait = _AGAIN_SECONDS
+    while any(intent.session_id == session_id and intent.kind in KINDS for intent in context.store.intents()):
+        try:
+            async with _lock(context, await _open(context, session_id)):
+                await _settled(context, session_id)
+        except (OrchError, OSError) as error:
+            log.info("What came home of %s cannot be told yet: %s", session_id, error)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, _MOST_SECONDS)
 
 
 def _lock(context: Context, place: Place) -> asyncio.Lock:

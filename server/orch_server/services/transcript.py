@@ -80,7 +80,8 @@ class _Assembler:
     """Joins the pieces of messages, and tools with their results."""
 
     def __init__(self) -> None:
-        self._open: dict[str, Entry] = {}
+        self._open: dict[str, tuple[Entry, list[str]]] = {}
+        """Each with its pieces, which are joined once: a message may come in hundreds of thousands."""
 
     def take(self, events: Iterable[StoredEvent]) -> Iterator[Entry]:
         """Take the next events and yield the entries that are complete."""
@@ -92,18 +93,18 @@ class _Assembler:
             match stored.type:
                 case "agent.message" | "agent.thought":
                     kind = EntryKind.MESSAGE if stored.type == "agent.message" else EntryKind.THOUGHT
-                    entry = self._open.setdefault(data["messageId"], _entry(event, Role.AGENT, kind, ""))
-                    entry.text += data["text"]
+                    if data["messageId"] not in self._open:
+                        self._open[data["messageId"]] = _entry(event, Role.AGENT, kind, ""), []
+                    self._open[data["messageId"]][1].append(data["text"])
                     if data["final"]:
                         yield from self._close(data["messageId"])
                 case "agent.tool_started":
-                    words = data["title"] or data["name"]
-                    self._open[data["toolId"]] = _entry(event, Role.AGENT, EntryKind.TOOL, words)
+                    words = [data["title"] or data["name"]]
+                    self._open[data["toolId"]] = _entry(event, Role.AGENT, EntryKind.TOOL, ""), words
                 case "agent.tool_finished":
-                    tool = self._open.get(data["toolId"]) or _entry(event, Role.AGENT, EntryKind.TOOL, "")
+                    tool, words = self._open.get(data["toolId"]) or (_entry(event, Role.AGENT, EntryKind.TOOL, ""), [])
                     outcome = data["output"].rstrip() if data["ok"] else f"failed: {data['output'].rstrip()}"
-                    tool.text = f"{tool.text}\n{outcome}".strip()
-                    self._open[data["toolId"]] = tool
+                    self._open[data["toolId"]] = tool, ["\n".join([*words, outcome]).strip()]
                     yield from self._close(data["toolId"])
                 case _:
                     if (whole := _whole(event)) is not None:
@@ -115,7 +116,8 @@ class _Assembler:
             yield from self._close(name)
 
     def _close(self, name: str) -> Iterator[Entry]:
-        entry = self._open.pop(name)
+        entry, pieces = self._open.pop(name)
+        entry.text = "".join(pieces)
         if entry.text.strip():
             yield entry
 

@@ -18,8 +18,7 @@ TRACE = "ORCH_TEST_CRASH_TRACE"
 RUNNER = "runner."
 
 _reached: Callable[[str], None] | None = None
-_for_runner: str | None = None
-_runners = 0
+_for_runner: tuple[str, int] | None = None
 
 
 def crashpoint(name: str) -> None:
@@ -36,19 +35,21 @@ def arm(reached: Callable[[str], None] | None) -> None:
 
 def arm_from(environment: Mapping[str, str]) -> None:
     """Arm what the variables ask for."""
-    global _for_runner, _runners  # noqa: PLW0603
+    global _for_runner  # noqa: PLW0603
     wanted, _, count = environment.get(CRASH, "").partition(":")
     trace = environment.get(TRACE)
-    _runners = int(count or 1)
-    _for_runner = wanted.removeprefix(RUNNER) if wanted.startswith(RUNNER) else None
+    _for_runner = (wanted.removeprefix(RUNNER), int(count or 1)) if wanted.startswith(RUNNER) else None
     arm(_Watch(wanted, int(count or 1), trace) if wanted or trace else None)
 
 
 def take_for_runner() -> str | None:
-    """Return the place at which the next runner is to end, once."""
-    global _for_runner
-    wanted, _for_runner = _for_runner, None
-    return wanted
+    """Return the place at which the runner that is started now is to end, if it is the one that was named."""
+    global _for_runner  # noqa: PLW0603
+    if _for_runner is None:
+        return None
+    place, number = _for_runner
+    _for_runner = (place, number - 1) if number > 1 else None
+    return place if number == 1 else None
 
 
 class _Watch:

@@ -26,6 +26,8 @@ from orch_server.store.schema import driver
 
 RecordT = TypeVar("RecordT", bound=SessionRecord)
 
+MOST_SEARCHED = 1024 * 1024
+"""Characters of one entry that can be found."""
 _WIRE_FIELDS = tuple(name for name in Session.model_fields if name not in {"version", "updated_at"})
 _ALL_FIELDS = tuple(SessionRecord.model_fields)
 _ALIASES = {name: field.alias or name for name, field in Session.model_fields.items()}
@@ -279,10 +281,10 @@ class Transaction:
             self.connection.execute(insert(tables.artifacts), values)
 
     def index(self, session: SessionRecord, seq: int, kind: str, text: str, at: str) -> None:
-        """Make an entry of a conversation searchable."""
+        """Make an entry of a conversation searchable: its beginning, where it is endless, as all writing waits."""
         self.connection.exec_driver_sql(
             "INSERT INTO search (text, session_id, seq, kind, at, project_id, agent) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (text, session.id, seq, kind, at, session.project_id, session.agent),
+            (text[:MOST_SEARCHED], session.id, seq, kind, at, session.project_id, session.agent),
         )
 
     # -- a session's content ------------------------------------------------------------------------------------
