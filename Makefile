@@ -44,7 +44,7 @@ test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=
 	$(BIN)/python -m tests.agents_real.programs
 	$(BIN)/python -m pytest -q -n $(REAL_AGENTS) -m agents $(if $(UPDATE),--update-expected) tests/agents_real
 
-test-faults: $(INSTALLED) ## Faults and abuse (FULL=1: the long form, which also writes docs/reliability.md)
+test-faults: $(INSTALLED) ## Faults, abuse and what is slow (FULL=1: the long form, which also writes docs/reliability.md)
 	$(BIN)/python -m tests.faults $(if $(FULL),--full)
 
 test-editors: test-vscode test-neovim test-emacs ## orch in real editors

@@ -31,6 +31,7 @@ ENDED = {"completed", "failed", "stopped"}
 Connect = Callable[..., Awaitable[Client]]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_the_whole_control_plane(home: OrchHome, connect: Connect, tmp_path: Path) -> None:
     _configure(home, tmp_path)

@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--full]`: run the fault tests; with --full their figures go into the documentation."""
+"""`python -m tests.faults [--full]`: run the fault tests and all that is slow; with --full their figures go into the docs."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     """Run the tests and return pytest's exit code."""
     full = "--full" in arguments
     command = [sys.executable, "-m", "pytest", "-q", "-n", os.environ.get("WORKERS", "2"), "--dist", "loadscope"]
-    command += ["-m", "faults", "tests/faults", *(word for word in arguments if word != "--full")]
+    command += ["-m", "faults or slow", *(word for word in arguments if word != "--full")]
     with tempfile.TemporaryDirectory() as directory:
         figures = Path(directory, "figures.json")
         environment = {**os.environ, "FIGURES": str(figures), **({"FULL": "1"} if full else {})}
