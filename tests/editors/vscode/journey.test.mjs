@@ -168,8 +168,7 @@ step("the changes open in the diff editor", async () => {
 });
 
 step("the worktree opens as a folder of the workspace and its file is edited", async () => {
-  await window.session(TASK).click({ button: "right" });
-  await window.page.locator(".monaco-menu .action-label", { hasText: "Open Worktree as Workspace Folder" }).click();
+  await window.menu(window.session(TASK), "Open Worktree as Workspace Folder");
   await window.command("View: Show Explorer");
   const folder = window.page.locator(".explorer-folders-view .monaco-list-row", { hasText: "(demo)" });
   await folder.click();

@@ -296,6 +296,19 @@ export class Window {
     await this.accept(title);
   }
 
+  /** Choose in the context menu of a row. A menu takes no click in the moment in which it opens, but it takes keys. */
+  async menu(row, label) {
+    await row.click({ button: "right" });
+    const item = this.page.locator(".monaco-menu .action-item", { hasText: label });
+    await item.waitFor();
+    await until(async () => {
+      await this.page.keyboard.press("ArrowDown");
+      return (await item.getAttribute("class"))?.includes("focused");
+    }, `the entry ${label}`);
+    await this.page.keyboard.press("Enter");
+    await item.waitFor({ state: "detached" });
+  }
+
   /** Choose in the quick pick that is open now. */
   async pick(text, placeholder) {
     if (placeholder) await this.page.locator(`.quick-input-widget input[placeholder*="${placeholder}"]`).waitFor();
