@@ -109,7 +109,8 @@ async def recover(context: Context) -> None:
             log.warning("An application in %s is settled later: %s", project.path, error)
     for session_id in unsettled:
         assert session_id is not None
-        context.spawn(_settle_later(context, session_id))
+        if not await _try_to_settle(context, session_id):
+            context.spawn(_settle_later(context, session_id))
 
 
 def commit_message(session: SessionRecord) -> str:
@@ -171,14 +172,19 @@ async def _settle(context: Context, place: Place) -> None:
 
 async def _settle_later(context: Context, session_id: str) -> None:
     wait = _AGAIN_SECONDS
-    while any(intent.session_id == session_id and intent.kind in KINDS for intent in context.store.intents()):
-        try:
-            async with _lock(context, await _open(context, session_id)):
-                await _settled(context, session_id)
-        except (OrchError, OSError) as error:
-            log.info("What came home of %s cannot be told yet: %s", session_id, error)
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, _MOST_SECONDS)
+    while not await _try_to_settle(context, session_id):
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, _MOST_SECONDS)
+
+
+async def _try_to_settle(context: Context, session_id: str) -> bool:
+    try:
+        async with _lock(context, await _open(context, session_id)):
+            await _settled(context, session_id)
+    except (OrchError, OSError) as error:
+        log.warning("What came home of %s cannot be told yet: %s", session_id, error)
+        return False
+    return True
 
 
 def _lock(context: Context, place: Place) -> asyncio.Lock:
