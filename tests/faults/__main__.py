@@ -1,4 +1,4 @@
-"""`python -m tests.faults [--full]`: run the fault tests and all that is slow; with --full their figures go into the docs."""
+"""`python -m tests.faults [--full]`: the fault tests and all that is slow; with --full the figures go into the docs."""
 
 import json
 import os
