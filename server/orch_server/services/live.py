@@ -80,6 +80,8 @@ class LiveRun:
         self.closing = False
         """Set once the agent's input is being closed: a further text needs another run."""
         self._given_back = False
+        self._obstacle: OrchError | None = None
+        """What keeps the run's end from being recorded for now."""
         self._context = context
         self._adapter = adapter
         self._runner: Run | None = None
@@ -143,7 +145,10 @@ class LiveRun:
         crashpoint("stop.wished")
         await self._end_process(why)
         crashpoint("stop.ended")
-        await asyncio.shield(self.finished)
+        while not self.finished.done():
+            await asyncio.wait([self.finished], timeout=_RETRY_SECONDS)
+            if self._obstacle is not None and not self.finished.done():
+                raise self._obstacle  # a full disk, say: the process is gone, and its end is recorded when it can be
 
     # -- transactions -------------------------------------------------------------------------------------------
 
@@ -323,8 +328,10 @@ class LiveRun:
         while True:
             try:
                 await self._take_all(to_the_end=True)
+                self._obstacle = None
                 break
             except OrchError as error:
+                self._obstacle = error
                 log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
         crashpoint("end.taken")
@@ -341,8 +348,11 @@ class LiveRun:
     async def _patiently(self, work: Callable[[Step], None]) -> None:
         while True:
             try:
-                return await self.write(work)
+                await self.write(work)
+                self._obstacle = None
+                return
             except OrchError as error:
+                self._obstacle = error
                 log.warning("Run %s: recorded later: %s", self.run_id, error)
                 await asyncio.sleep(_RETRY_SECONDS)
 
