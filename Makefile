@@ -38,7 +38,7 @@ check: $(INSTALLED) $(NPM_INSTALLED) ## Format, lint, types, the order of the ro
 	npm run --silent check
 
 test: $(INSTALLED) ## The tests that need nothing but git (under five minutes on two cores)
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not agents and not editors and not slow and not faults"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not agents and not editors and not slow and not faults"
 
 test-agents: $(INSTALLED) ## The real agent programs, each in a sandbox (UPDATE=1: write their table in docs/agents.md)
 	$(BIN)/python -m tests.agents_real.programs

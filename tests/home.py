@@ -7,11 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from orch_server.endpoints.cli.client import Client
 from tests.waiting import wait_until
 
 BIN = os.path.dirname(sys.executable)
@@ -59,9 +61,10 @@ class OrchHome:
         """Run `orch ... --json` and return what its last line says."""
         return json.loads(self.cli(*arguments, "--json", expect=expect).splitlines()[-1])
 
-    def events(self, *arguments: str) -> list[dict[str, Any]]:
+    def events(self, type_: str | None = None, *, session: str | None = None) -> list[dict[str, Any]]:
         """Return past events."""
-        return [json.loads(line) for line in self.cli("events", *arguments, "--json").splitlines()]
+        with self._client() as client:
+            return list(client.past(0, types=type_ and [type_], session=session))
 
     def send(self, agent: str, action: str, project: str, prompt: str, *more: str) -> str:
         """Start a session and return its id."""
@@ -69,7 +72,8 @@ class OrchHome:
 
     def session(self, session_id: str) -> dict[str, Any]:
         """Return a session as the hub tells it."""
-        found: dict[str, Any] = self.json("sessions", "show", session_id)
+        with self._client() as client:
+            found: dict[str, Any] = client.call("orch/session/get", session=session_id)
         return found
 
     def wait(self, session_id: str, *, timeout: float = 30) -> dict[str, Any]:
@@ -133,6 +137,10 @@ class OrchHome:
                 except psutil.Error:
                     pass
             psutil.wait_procs(left, timeout=0.2)
+
+    def _client(self) -> closing[Client]:
+        """Return a connection from this process: whoever looks again and again need not start a program each time."""
+        return closing(Client(environment=self.environment))
 
     def _runs(self) -> list[dict[str, Any]]:
         found = []

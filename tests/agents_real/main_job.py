@@ -78,7 +78,7 @@ def _work(home: OrchHome, agent: str, clone: Path) -> None:
 
 
 def _said(home: OrchHome, session_id: str) -> str:
-    return "".join(event["data"]["text"] for event in home.events("--session", session_id, "--type", "agent.message"))
+    return "".join(event["data"]["text"] for event in home.events("agent.message", session=session_id))
 
 
 def _digest(root: Path) -> str:

@@ -57,7 +57,7 @@ def test_the_command_line_archives_and_purges(home: OrchHome) -> None:
     assert session_id not in home.cli("sessions", "list", "--deleted")
     home.cli("restore", session_id, expect=4)
     home.cli("transcript", session_id)
-    assert home.events("--session", session_id)[-1]["type"] == "session.purged"
+    assert home.events(session=session_id)[-1]["type"] == "session.purged"
     home.cli("events", "--session", session_id)
     home.cli("projects", "remove", "shop")
 

@@ -96,7 +96,7 @@ def test_an_unclear_text_is_refused_with_its_parse_and_told(home: OrchHome, clie
             client.request("orch/command/submit", {"text": text})
         assert refused.value.code == -32602
         assert field in {item["field"] for item in refused.value.data["candidates"]}
-        event = home.events("--type", "command.rejected")[-1]
+        event = home.events("command.rejected")[-1]
         assert event["data"] == {"text": text, "problems": refused.value.data["problems"]}
     assert _sessions(client) == before
 

@@ -117,7 +117,7 @@ async def test_the_hub_leaves_when_nobody_is_there_and_nothing_runs(cold_home: O
     await wait_until_async(lambda: is_gone(hub.pid), PATIENCE)
     assert cold_home.processes() == []
     assert not list(cold_home.root.glob("run/**/hub.sock"))
-    reasons = [event["data"]["reason"] for event in cold_home.events("--type", "hub.stopping")]
+    reasons = [event["data"]["reason"] for event in cold_home.events("hub.stopping")]
     assert reasons[0] == "idle"
     assert cold_home.session(session_id)["reason"] == "killed"
 
@@ -136,7 +136,7 @@ async def test_a_socket_that_vanished_is_bound_again(home: OrchHome, connect: Co
         file.unlink() if file.is_socket() else file.rmdir()
     late = await connect()
     assert (await late.call("orch/hub/status"))["pid"] == status["pid"]
-    assert len(home.events("--type", "hub.started")) == 1
+    assert len(home.events("hub.started")) == 1
 
 
 def test_a_hub_that_is_asked_to_end_ends_in_order(home: OrchHome) -> None:
@@ -144,7 +144,7 @@ def test_a_hub_that_is_asked_to_end_ends_in_order(home: OrchHome) -> None:
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: is_gone(pid), PATIENCE)
     assert home.processes() == []
-    assert home.events("--type", "hub.stopping")[0]["data"]["reason"] == "signal"
+    assert home.events("hub.stopping")[0]["data"]["reason"] == "signal"
 
 
 async def _looked_around(home: OrchHome) -> None:

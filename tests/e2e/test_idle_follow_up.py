@@ -12,5 +12,5 @@ def test_follow_ups_around_the_moment_in_which_the_agent_is_let_go(home: OrchHom
         home.cli("followup", session_id, f"[[say {number}]]")
         session = home.wait(session_id)
         assert (session["state"], session["queued"]) == ("completed", [])
-    said = [event["data"]["text"] for event in home.events("--session", session_id, "--type", "agent.message")]
+    said = [event["data"]["text"] for event in home.events("agent.message", session=session_id)]
     assert "".join(said) == "012345678"

@@ -55,7 +55,7 @@ def test_a_read_only_action_works_in_the_project_itself(home: OrchHome) -> None:
 
 
 def _said(home: OrchHome, session_id: str) -> str:
-    return "".join(event["data"]["text"] for event in home.events("--session", session_id, "--type", "agent.message"))
+    return "".join(event["data"]["text"] for event in home.events("agent.message", session=session_id))
 
 
 def _state_of(home: OrchHome) -> tuple[str, str]:

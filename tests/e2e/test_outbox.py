@@ -248,7 +248,7 @@ def _wait_for_words(home: OrchHome, session_id: str, words: str) -> None:
 
 
 def _of_type(home: OrchHome, session_id: str, type_: str) -> list[dict[str, Any]]:
-    return home.events("--session", session_id, "--type", type_)
+    return home.events(type_, session=session_id)
 
 
 def _until(home: OrchHome, session_id: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

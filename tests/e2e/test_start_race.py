@@ -26,7 +26,7 @@ async def test_a_cold_home_gets_one_hub(tmp_path: Path, racers: int) -> None:
     home = OrchHome(tmp_path)
     try:
         await _race(home, racers)
-        assert len(home.events("--type", "hub.started")) == 1
+        assert len(home.events("hub.started")) == 1
     finally:
         home.close()
 
@@ -40,7 +40,7 @@ async def test_what_a_killed_hub_left_behind_is_in_nobodys_way(tmp_path: Path, r
         assert socket.is_socket()
         assert (home.path / "hub.lock").read_text() == f"{dead}\n"
         assert await _race(home, racers) != dead
-        assert len(home.events("--type", "hub.started")) == 2
+        assert len(home.events("hub.started")) == 2
     finally:
         home.close()
 

@@ -17,7 +17,7 @@ def test_a_session_starts_well(home: OrchHome) -> None:
     tree = Path(session["worktreePath"])
     assert (tree / "README.md").read_text() == "# Shop, not committed\n"
     assert (tree / "ready.txt").read_text() == "ready\n"
-    log = [event["data"]["text"] for event in home.events("--session", session_id, "--type", "agent.log")]
+    log = [event["data"]["text"] for event in home.events("agent.log", session=session_id)]
     assert log == ["$ echo ready > ready.txt"]
-    said = [event["data"]["text"] for event in home.events("--session", session_id, "--type", "agent.message")]
+    said = [event["data"]["text"] for event in home.events("agent.message", session=session_id)]
     assert int("".join(said).split()[-1].rpartition("=")[2]) in range(20_000, 30_000, 10)

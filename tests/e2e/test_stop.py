@@ -180,5 +180,5 @@ def _said(client: Client, session_id: str) -> str:
 
 
 def _words(home: OrchHome, session_id: str) -> str:
-    events: list[dict[str, Any]] = home.events("--session", session_id, "--type", "agent.message")
+    events: list[dict[str, Any]] = home.events("agent.message", session=session_id)
     return "".join(event["data"]["text"] for event in events)

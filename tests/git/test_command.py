@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.ids import random_id
 from orch_server.git import command
 from orch_server.git.command import INTENT_VARIABLE, Git, Target, find_git, is_oid, kill_survivors, run, visible
 from tests.repositories import hermetic_environment, make_repository
@@ -31,10 +32,7 @@ def fake_git(tmp_path: Path, script: str) -> Iterator[Git]:
 
 async def nobody_carries(intent: str) -> None:
     """Wait for the kernel to take down what was killed."""
-    deadline = time.monotonic() + 5
-    while command._carriers(intent):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await wait_until_async(lambda: not command._carriers(intent))
 
 
 async def test_the_environment_holds_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,15 +116,17 @@ async def test_known_failures_carry_advice(tmp_path: Path, stderr: str, kind: Er
 
 
 async def test_a_call_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
+    intent = random_id(6)
     with fake_git(tmp_path, "sleep 1000 & sleep 1000") as git:
         begun = time.monotonic()
         with pytest.raises(OrchError, match=r"did not finish within 0\.3 seconds"):
-            await run(git, Target(), ["status"], timeout=0.3, intent="too-long")
+            await run(git, Target(), ["status"], timeout=0.3, intent=intent)
         assert time.monotonic() - begun < 60
-    await nobody_carries("too-long")
+    await nobody_carries(intent)
 
 
 async def test_a_cancelled_call_leaves_no_process(tmp_path: Path) -> None:
+    intent = random_id(6)
     with fake_git(tmp_path, "sleep 1000 & echo begun; sleep 1000") as git:
         begun = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -135,14 +135,14 @@ async def test_a_cancelled_call_leaves_no_process(tmp_path: Path) -> None:
             loop.call_soon_threadsafe(begun.set)
             return True
 
-        call = asyncio.create_task(run(git, Target(), ["status"], intent="cancelled", on_stdout=on_stdout))
+        call = asyncio.create_task(run(git, Target(), ["status"], intent=intent, on_stdout=on_stdout))
         await begun.wait()
         call.cancel()
         await asyncio.sleep(0)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-    await nobody_carries("cancelled")
+    await nobody_carries(intent)
 
 
 async def test_a_child_that_keeps_the_pipes_does_not_keep_the_call(tmp_path: Path) -> None:

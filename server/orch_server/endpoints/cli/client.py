@@ -31,8 +31,9 @@ class HubGone(Exception):
 class Client:
     """A connection to the hub. A request that changes something carries a key and is repeated across a hub's death."""
 
-    def __init__(self, *, start: bool = True) -> None:
-        self.places: Places = find_places(os.environ)
+    def __init__(self, *, start: bool = True, environment: Mapping[str, str] = os.environ) -> None:
+        self.places: Places = find_places(environment)
+        self._environment = environment
         self._start = start
         self._ids = itertools.count(1)
         self._socket: socket.socket | None = None
@@ -58,6 +59,12 @@ class Client:
             cursor = page["nextCursor"]
             if cursor is None:
                 return
+
+    def past(self, after: int, /, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Yield the events after a number, page by page to the last."""
+        while (page := self.call("orch/event/list", after=after, limit=1000, **filters))["items"]:
+            yield from page["items"]
+            after = page["lastSeq"]
 
     def follow(
         self, after: int | None, /, *, deadline: float | None = None, **filters: Any
@@ -113,7 +120,7 @@ class Client:
 
     def _connect(self) -> None:
         if self._socket is None:
-            self._socket = dial(self.places, os.environ, start=self._start)
+            self._socket = dial(self.places, self._environment, start=self._start)
             self._buffer = b""
             info = {"processId": os.getpid(), "rootUri": None, "capabilities": {}, "clientInfo": {"name": "orch"}}
             self._request("initialize", info)

@@ -40,7 +40,7 @@ def events(
     if follow and output is not None:
         raise click.UsageError("--output writes what has happened; it does not go with --follow.")
     filters = {**place, "types": list(types) or None}
-    stream = client.follow(after, **filters) if follow else _past(client, after or 0, filters)
+    stream = client.follow(after, **filters) if follow else client.past(after or 0, **filters)
     if output is not None:
         export(itertools.islice(stream, limit), output, as_json)
         return
@@ -75,12 +75,3 @@ def export(events: Iterable[dict[str, Any]], path: str, as_json: bool) -> None:
         show.as_json({"path": os.path.abspath(path), "events": count, "lastSeq": last})
     else:
         show.note(f"orch: {count} events written to {path}")
-
-
-def _past(client: Client, after: int, filters: dict[str, Any]) -> Any:
-    while True:
-        page = client.call("orch/event/list", after=after, limit=1000, **filters)
-        if not page["items"]:
-            return
-        yield from page["items"]
-        after = page["lastSeq"]
