@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 
 from orch_server.domain.errors import ErrorKind, OrchError, invalid_params
-from orch_server.git.command import Git, Target, is_oid, run, visible
+from orch_server.git.command import Git, Output, Target, is_oid, run, visible
 
 EMPTY_TREES = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
@@ -63,45 +63,51 @@ async def inspect(git: Git, path: str, *, runtime_dir: str = ".orchestrator") ->
     if _is_ours(real, runtime_dir):
         raise _refused(path, "is inside a worktree that orch made", "Name the project's own directory instead.")
     seen = Target(directory=real)
-    answer = await run(
-        git,
-        seen,
-        ["rev-parse", "--is-bare-repository", "--is-inside-work-tree", "--show-object-format"],
-        accept=(0, 128),
+    # A path may contain line ends, so it is the last answer of a call.
+    told, own_dir, top = await asyncio.gather(
+        _ask(
+            git,
+            seen,
+            "--is-bare-repository",
+            "--is-inside-work-tree",
+            "--show-object-format",
+            "--path-format=absolute",
+            "--git-common-dir",
+        ),
+        _ask(git, seen, "--absolute-git-dir"),
+        _ask(git, seen, "--show-toplevel"),
     )
-    if answer.status != 0:
-        raise _not_usable(path, answer.stderr)
-    bare, inside, object_format = answer.line.split("\n")
+    if told.status != 0:
+        raise _not_usable(path, told.stderr)
+    bare, inside, object_format, common_dir = told.line.split("\n", 3)
     if bare == "true":
         raise _refused(path, "is a bare repository, without files to work on", "Name a checkout of it.")
     if inside != "true":
         raise _refused(path, "is a git directory, not a working tree", "Name the directory with the project's files.")
-    # One question a call: a path may contain line ends.
-    common_dir, own_dir, top = await asyncio.gather(
-        _ask_path(git, seen, "--path-format=absolute", "--git-common-dir"),
-        _ask_path(git, seen, "--absolute-git-dir"),
-        _ask_path(git, seen, "--show-toplevel"),
-    )
-    if own_dir != common_dir:
-        if _is_ours(top, runtime_dir):
+    if own_dir.status != 0 or top.status != 0:
+        raise _not_usable(path, own_dir.stderr + top.stderr)
+    common_dir, own_path, top_path = await asyncio.to_thread(_real_paths, common_dir, own_dir.line, top.line)
+    if own_path != common_dir:
+        if _is_ours(top_path, runtime_dir):
             raise _refused(path, "is a worktree that orch made", "Name the project's own directory instead.")
-        top = await _main_work_tree(git, seen, path)
-    found = await asyncio.to_thread(_check_top, path, top, common_dir)
-    target = Target(directory=top, git_dir=common_dir)
-    head, commit = await asyncio.gather(
+        top_path = await _main_work_tree(git, seen, path)
+    found = await asyncio.to_thread(_check_top, path, top_path, common_dir)
+    target = Target(directory=top_path, git_dir=common_dir)
+    head, commit, default = await asyncio.gather(
         run(git, target, ["symbolic-ref", "--quiet", "HEAD"], accept=(0, 1)),
         run(git, target, ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"], accept=(0, 1, 128)),
+        _default_branch(git, target),
     )
-    branch = head.stdout.removesuffix(b"\n").removeprefix(b"refs/heads/") if head.status == 0 else None
+    branch = visible(head.stdout.removesuffix(b"\n").removeprefix(b"refs/heads/")) if head.status == 0 else None
     return Repository(
-        path=top,
+        path=top_path,
         common_dir=common_dir,
         device=found.st_dev,
         inode=found.st_ino,
         object_format=object_format,
-        head_branch=None if branch is None else visible(branch),
+        head_branch=branch,
         head_commit=commit.line if commit.status == 0 else None,
-        default_branch=await _default_branch(git, target, branch),
+        default_branch=default or branch,
     )
 
 
@@ -150,11 +156,15 @@ async def _main_work_tree(git: Git, seen: Target, path: str) -> str:
     return await asyncio.to_thread(os.path.realpath, os.fsdecode(first[0].removeprefix(b"worktree ")))
 
 
-async def _ask_path(git: Git, seen: Target, *question: str) -> str:
-    return await asyncio.to_thread(os.path.realpath, (await run(git, seen, ["rev-parse", *question])).line)
+async def _ask(git: Git, seen: Target, *questions: str) -> Output:
+    return await run(git, seen, ["rev-parse", *questions], accept=(0, 128))
 
 
-async def _default_branch(git: Git, target: Target, head: bytes | None) -> str | None:
+def _real_paths(*paths: str) -> list[str]:
+    return [os.path.realpath(path) for path in paths]
+
+
+async def _default_branch(git: Git, target: Target) -> str | None:
     refs = ["refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master"]
     listed = await run(git, target, ["for-each-ref", "--format=%(refname)%00%(symref)%00", *refs])
     fields = listed.stdout.replace(b"\0\n", b"\0").split(b"\0")
@@ -167,7 +177,7 @@ async def _default_branch(git: Git, target: Target, head: bytes | None) -> str |
     for name in (b"main", b"master"):
         if b"refs/heads/" + name in found:
             return visible(name)
-    return None if head is None else visible(head)
+    return None
 
 
 def _real_directory(path: str) -> str:
