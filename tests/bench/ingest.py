@@ -19,6 +19,7 @@ from orch_server.agents.adapter import Adapter, Answer, Capabilities, Dialogue, 
 from orch_server.domain.events import AgentLog
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import Action, Policy, State
+from orch_server.endpoints.serve import tune
 from orch_server.hub.connection import Connection
 from orch_server.hub.hub import Hub
 from orch_server.services.context import Context
@@ -60,6 +61,7 @@ async def hub_here(home: OrchHome) -> AsyncIterator[tuple[Hub, Context]]:
     """Run the hub of `home` in this process, with no socket."""
     hub = Hub(find_places(home.environment), home.environment)
     await hub.start()
+    tune()
     context = hub._context
     assert context is not None
     try:

@@ -54,11 +54,16 @@ def run_standalone() -> int:
         return 1
 
 
+def tune() -> None:
+    """Set up a process for the hub that has begun in it."""
+    sys.setswitchinterval(0.001)  # the store's thread computes much, and requests should not wait 5 ms for it
+    gc.freeze()  # what was imported lives as long as the hub; it need not be looked at again and again
+
+
 async def _serve(places: Places, ready_fd: int | None) -> None:
     hub = Hub(places, os.environ)
     await hub.start()
-    sys.setswitchinterval(0.001)  # the store's thread computes much, and requests should not wait 5 ms for it
-    gc.freeze()  # what was imported lives as long as the hub; it need not be looked at again and again
+    tune()
     hub.listen()
     crashpoint("hub.listening")
     _tell(ready_fd, "ready")
@@ -68,6 +73,7 @@ async def _serve(places: Places, ready_fd: int | None) -> None:
 async def _serve_one(places: Places) -> int:
     hub = Hub(places, os.environ)
     await hub.start()
+    tune()
     loop = asyncio.get_running_loop()
     told, tell = os.pipe()
     ours, theirs = socket.socketpair()

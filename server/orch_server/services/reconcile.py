@@ -6,7 +6,6 @@ Most looks cost a handful of stats: git is asked only where one of the files tha
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
 
 from orch_server.domain.errors import OrchError
 from orch_server.domain.session import Attention, State
@@ -14,7 +13,7 @@ from orch_server.git import worktree as git_worktree
 from orch_server.git.worktree import Worktree
 from orch_server.services.context import Context
 from orch_server.services.worktrees import worktree_of
-from orch_server.store.records import SessionRecord
+from orch_server.store.records import SessionRecord, Standing
 from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,6 @@ WATCHED = frozenset(
         Attention.PROJECT_MISSING,
     }
 )
-_PAGE = 500
 _DIRECTORY = 0
 
 Signature = tuple[tuple[int, int] | None, ...]
@@ -51,20 +49,13 @@ async def look(context: Context, session_id: str) -> None:
 async def look_around(context: Context, seen: dict[str, Signature]) -> None:
     """Look at all sessions that are not deleted; `seen` remembers what was found unchanged."""
     busy = {intent.session_id for intent in context.store.intents()}
-    states = [state for state in State if state is not State.DELETED]
-    cursor: int | None = None
-    while True:
-        page, cursor = context.store.sessions(states=states, before=cursor, limit=_PAGE)
-        projects = {session.project_id for session in page}
-        paths = {id_: project.path for id_ in projects if (project := context.store.project(id_)) is not None}
-        signatures = await asyncio.to_thread(lambda: [_signature(session, paths) for session in page])  # noqa: B023
-        for session, signature in zip(page, signatures, strict=True):
-            if session.id not in busy and seen.get(session.id) != signature:
-                if not _is_quiet(session, signature):
-                    await look(context, session.id)
-                seen[session.id] = signature
-        if cursor is None:
-            return
+    standings = await context.store.standings()
+    signatures = await asyncio.to_thread(lambda: [_signature(standing) for standing in standings])
+    for standing, signature in zip(standings, signatures, strict=True):
+        if standing.session_id not in busy and seen.get(standing.session_id) != signature:
+            if not _is_quiet(standing, signature):
+                await look(context, standing.session_id)
+            seen[standing.session_id] = signature
 
 
 async def set_attention(context: Context, session_id: str, about: frozenset[Attention], found: list[Attention]) -> None:
@@ -90,17 +81,15 @@ async def _look(context: Context, session: SessionRecord) -> list[Attention]:
     return [Attention.PROJECT_MISSING] if missing else []
 
 
-def _signature(session: SessionRecord, paths: Mapping[str, str]) -> Signature:
-    worktree = worktree_of(session)
-    if worktree is not None:
-        return tuple(_mark(path) for path in _telling(worktree))
-    path = paths.get(session.project_id)
-    return (_mark(path) if path is not None else None,)
+def _signature(standing: Standing) -> Signature:
+    if standing.worktree is not None:
+        return tuple(_mark(path) for path in _telling(Worktree(**standing.worktree)))
+    return (_mark(standing.project_path),)
 
 
-def _is_quiet(session: SessionRecord, signature: Signature) -> bool:
+def _is_quiet(standing: Standing, signature: Signature) -> bool:
     """Whether a session that works in its project has nothing to tell: thousands of them need no look each."""
-    if worktree_of(session) is not None or WATCHED.intersection(session.attention):
+    if standing.worktree is not None or WATCHED.intersection(standing.attention):
         return False
     (project,) = signature
     return project is not None and project[1] == _DIRECTORY

@@ -33,6 +33,16 @@ class SessionRecord(Session):
         return Session.__pydantic_serializer__.to_json(self, by_alias=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the files of a session are to be: all that a look at thousands of them needs."""
+
+    session_id: str
+    project_path: str
+    worktree: dict[str, Any] | None
+    attention: list[str]
+
+
 class SearchHit(WireModel):
     """A place where words were found."""
 

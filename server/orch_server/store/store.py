@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import orjson
 from sqlalchemy import Connection, Integer, Select, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
@@ -29,7 +30,7 @@ from orch_server.domain.project import Project
 from orch_server.domain.session import Reason, State, Usage
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store import tables
-from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, StoredEvent
+from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, Standing, StoredEvent
 from orch_server.store.schema import driver, open_engine, unusable
 from orch_server.store.transaction import Transaction, event_json, run_from_row
 
@@ -164,6 +165,19 @@ class Store:
         rows = driver(self._reader).execute(statement, values).fetchall()
         more = len(rows) > limit
         return self._load_many([row[1] for row in rows[:limit]]), rows[limit - 1][0] if more else None
+
+    async def standings(self) -> list[Standing]:
+        """Return where the files of all sessions are to be that are neither deleted nor purged."""
+        statement = (
+            "SELECT sessions.id, projects.path, worktree, attention FROM sessions JOIN projects"  # noqa: S608
+            f" ON projects.id = project_id WHERE purged_at IS NULL AND state != '{State.DELETED}'"
+        )
+        return await self._in_thread(
+            lambda connection: [
+                Standing(id_, path, worktree and orjson.loads(worktree), orjson.loads(attention))
+                for id_, path, worktree, attention in driver(connection).execute(statement)
+            ]
+        )
 
     def count_by_state(self) -> dict[str, int]:
         """Return how many sessions there are in each state."""
