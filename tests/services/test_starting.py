@@ -309,6 +309,7 @@ async def test_every_live_session_has_ports_of_its_own(tmp_path: Path) -> None:
     await world.open(ports=[21_000, 21_029])  # type: ignore[arg-type]
     with socket.socket() as other:
         other.bind(("127.0.0.1", 21_013))
+        other.listen()
         first, second, third = [await world.work("[[hang]]") for _ in range(3)]
     assert {first.port_base, second.port_base} == {21_000, 21_020}
     assert third.port_base is None
