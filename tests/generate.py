@@ -72,8 +72,9 @@ _PRINTED = {model.__name__: model for model in _MODELS}
 def cli_schema() -> str:
     """Return the JSON Schema of what every verb prints with `--json`."""
     found = {name: printed_by(verb) for name, verb, _ in verbs() if isinstance(verb, cli.Verb)}
-    models = sorted({model for model, _ in found.values()}, key=lambda model: model.__name__)
+    models = sorted({model for model, _ in found.values()} | {*EVENT_TYPES.values()}, key=lambda model: model.__name__)
     references, definitions = models_json_schema([(model, "serialization") for model in models], by_alias=True)
+    definitions["$defs"]["Event"] |= _events_by_type()
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "Generated: change the source and run `make gen`.",
@@ -87,6 +88,16 @@ def cli_schema() -> str:
         "$defs": definitions["$defs"],
     }
     return json.dumps(schema, indent=1) + "\n"
+
+
+def _events_by_type() -> dict[str, object]:
+    """Return that an event's `data` is what its `type` says, or nothing once its session was purged."""
+    purged = {"description": "Of a session that was purged.", "type": "object", "maxProperties": 0}
+    cases = []
+    for name, model in EVENT_TYPES.items():
+        data = {"anyOf": [{"$ref": f"#/$defs/{model.__name__}"}, purged]}
+        cases.append({"title": name, "properties": {"type": {"const": name}, "data": data}})
+    return {"oneOf": cases}
 
 
 def verbs() -> Iterator[tuple[str, click.Command, click.Context]]:

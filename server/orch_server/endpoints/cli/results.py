@@ -2,11 +2,11 @@
 the command line itself does not import them, since it starts quickly.
 """
 
-from typing import Any
-
 from orch_server.domain.events import Event
-from orch_server.domain.session import InputRequest, Reason, State
+from orch_server.domain.session import InputRequest, Reason, Session, State
 from orch_server.domain.wire import WireModel
+from orch_server.git.diff import Diff
+from orch_server.services.agents import AgentInfo
 
 
 class Opened(WireModel):
@@ -56,9 +56,9 @@ class DemoStep(WireModel):
     repository: str | None = None
     command: str | None = None
     event: Event | None = None
-    session: Any = None
-    diff: Any = None
-    agents: Any = None
+    session: Session | None = None
+    diff: Diff | None = None
+    agents: list[AgentInfo] | None = None
     commands: list[str] | None = None
 
 
