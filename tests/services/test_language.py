@@ -157,3 +157,8 @@ def test_the_words_of_the_grammar_are_its_own() -> None:
 def _all_words() -> Iterator[str]:
     for table in (words.VERBS, words.NOUNS, words.POLITE, words.LINKS, words.PLAIN_WORDS, words.INTRODUCING):
         yield from table
+
+
+def test_a_project_that_there_is_not_is_named_in_the_question() -> None:
+    assert parse("fix the tests in nowhere with claude").problems == ["There is no project 'nowhere'. Which one is it?"]
+    assert parse("fix the tests with claude").problems == ["Which project? None is named."]

@@ -31,6 +31,7 @@ from orch_server.services.words import (
     IN,
     IN_OR_OF,
     INTRODUCING,
+    JOINTS,
     LEADS_ON,
     LIGHT_VERBS,
     LINKS,
@@ -45,6 +46,7 @@ from orch_server.services.words import (
     POLITE_ENDS,
     QUESTIONS,
     SAYS_NOTHING,
+    SHALLOW,
     TAKES_WITH,
     UNDER,
     VERBS,
@@ -203,7 +205,7 @@ class _Reader:
             listed.append(found)
             length += taken
             joint = at + length
-            joined = self._word(joint) in {"and", "or"}
+            joined = self._phrase(joint, JOINTS)[1]
             if joint >= len(self.tokens) or not (joined or self._pause_before(joint)):
                 break
             found, taken = self._name(joint + joined, names, near=False)
@@ -300,7 +302,9 @@ class _Reader:
         """Whether a task may begin at `at`, so that the name before it is that of who is to do it."""
         if self._pause_before(at) or self._phrase(at, LINKS)[1] or self._phrase(at, POLITE)[1]:
             return True
-        return self.tokens[at].quoted or self._verb(at) is not None or self._around(at, False, False) is not None
+        if self.tokens[at].quoted or self._around(at, False, False) is not None:
+            return True
+        return self._verb(at) is not None or self._noun(at) is not None
 
     # -- taking the frame off -----------------------------------------------------------------------------------
 
@@ -379,9 +383,11 @@ class _Reader:
         return 0
 
     def _called(self, at: int, near: bool) -> _Frame | None:
-        """Return the agent that is called at the end: "review my-app, claude"."""
+        """Return the agent that is called at the end: "review my-app, claude", "why does it fail? ask claude"."""
         if self._pause_before(at) or self.tokens[at].value.startswith("@"):
-            return self._helper(at, near=near)
+            asked = self._word(at) in ASKING
+            helper = self._helper(at + asked, near=near)
+            return helper and helper.after(asked)
         return None
 
     def _belongs_to_verb(self) -> bool:
@@ -556,7 +562,9 @@ class _Reader:
             self._ask("project", f"Which project: {_either(options)}?", options)
         elif self.projects.all:
             likely = self._likely_projects()
-            self._ask("project", "Which project? None is named.", likely if len(likely) > 1 else self.projects.all)
+            wrong = self._wrong_place()
+            problem = f"There is no project {wrong!r}. Which one is it?" if wrong else "Which project? None is named."
+            self._ask("project", problem, likely if len(likely) > 1 else self.projects.all)
         else:
             self._ask("project", "There is no project yet: `orch projects add PATH` registers one.", ())
 
@@ -581,6 +589,15 @@ class _Reader:
                 self.projects.exact(key) or (self.projects.near(key) or self.projects.with_part(key)) if led else ()
             )
         return [name for name in self.projects.all if name in _distinct(found)]
+
+    def _wrong_place(self) -> str | None:
+        """Return what stands where a project is named and is none: "in nowhere"."""
+        for at in self._left():
+            value = self.tokens[at].value
+            named = self._word(at - 1) in IN and self._word(at) not in PLAIN_WORDS and self._whole_at(at + 1)
+            if named and not set(value) & {"/", "."}:
+                return value
+        return None
 
     def _settle_model(self) -> None:
         options = list(dict.fromkeys(self.found_models))
@@ -631,6 +648,7 @@ class _Reader:
         if len(left) == 1 and self.tokens[left[0]].quoted and left[0] not in scope:
             self.parsed.prompt = self.tokens[left[0]].value
             return
+        said -= {at for task in tasks if task.words in NOUNS for at in self._qualities(task)}
         told = [at for at in left if at not in scope | self.place_words | said and self.words[at] not in SAYS_NOTHING]
         by_name = any(task.words in set(Action) for task in tasks)
         if len(told) == 1 and by_name and self.tokens[told[0]].quoted:
@@ -645,6 +663,13 @@ class _Reader:
             self.parsed.candidates.append(Choice(field="prompt", options=[]))
             return
         self.parsed.prompt = self._own_words(left) or None
+
+    def _qualities(self, task: _Task) -> Iterator[int]:
+        """Yield the words of a task that say what to look for: "security" in "do a security review"."""
+        first = task.at + self._phrase(task.at, LIGHT_VERBS)[1]
+        for at in range(first, task.at + task.length):
+            if self.words[at] != task.words and self.words[at] not in ARTICLES | ADVERBS | SHALLOW:
+                yield at
 
     def _own_words(self, left: Sequence[int]) -> str:
         """Return what remains of the text, each piece as it was written."""

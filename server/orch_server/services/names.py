@@ -9,6 +9,8 @@ from orch_server.services.words import AGENT_SYNONYMS, MODEL_BEGINNINGS, MODEL_F
 _ENDINGS = ("s", "es", "'s", "ed", "er", "ers", "ing")
 _VERSION = re.compile(r"v?\d[\w.]*")
 _MODEL = re.compile(r"[a-z0-9][a-z0-9._:-]*")
+_JOINED = re.compile(r"[/+&]")
+"""What may join two names without a space: "claude/codex"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,11 @@ class Names:
         self.longest = max((alias.count(" ") + 1 for alias in self._fitting), default=0)
 
     def exact(self, text: str) -> tuple[str, ...]:
-        """Return all that are called exactly so."""
-        return self._fitting.get(text, ())
+        """Return all that are called exactly so; both of "claude/codex"."""
+        if text in self._fitting:
+            return self._fitting[text]
+        parts = [self._fitting.get(part, ()) for part in _JOINED.split(text)]
+        return tuple(dict.fromkeys(name for names in parts for name in names)) if all(parts) else ()
 
     def near(self, text: str) -> tuple[str, ...]:
         """Return what `text` may be a typing mistake of: the nearest, several where they are equally near."""
@@ -119,6 +124,8 @@ def _slip(text: str, name: str) -> int | None:
     A short name forgives a letter that is missing, doubled or swapped, but not another letter: `ship` is no `shop`.
     """
     if text == name or len(name) < 4 or abs(len(text) - len(name)) > 2:
+        return None
+    if set(_JOINED.findall(text)) - set(name):
         return None
     if any(text == name + ending or name == text + ending for ending in _ENDINGS):
         return None

@@ -147,6 +147,9 @@ LINKS = _phrases(
 )
 """What joins an agent to its task."""
 
+JOINTS = _phrases("and, or, then, and then, or then, or maybe, and also, as well as, plus, followed by, &, +, /")
+"""What stands between the names of a list."""
+
 IN = _words("in inside within")
 """What leads to the place of the work: "in my-app"; cut from the prompt together with the project."""
 
@@ -180,6 +183,9 @@ SAYS_NOTHING = (
     ARTICLES | PLACES | PATH_WORDS | NEAR_PLACES | IN | _words("code whole entire everything it source complete")
 )
 """Words around a scope or a project that add nothing to "review"."""
+
+SHALLOW = _words("quick thorough careful full complete deep in-depth detailed brief short proper general good code")
+"""Words before a noun like "review" that do not say what to look for."""
 
 CONTINUES = (
     IN
