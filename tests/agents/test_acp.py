@@ -418,6 +418,17 @@ def test_a_tool_that_stays_announced_is_told_when_the_agent_goes_on() -> None:
     assert finished == AgentToolFinished(tool_id="t1", ok=True, output="", truncated=False)
 
 
+def test_a_tool_that_is_announced_twice_is_told_once() -> None:
+    client = Client().start()
+    for _ in range(2):
+        client.update("tool_call", toolCallId="t1", title="Think", kind="think", status="pending")
+    started, finished = client.update("tool_call_update", toolCallId="t1", status="completed")
+    assert isinstance(started, AgentToolStarted)
+    assert isinstance(finished, AgentToolFinished)
+    (turn,) = client.take(client.dialogue.ended(Exit(code=0)))
+    assert isinstance(turn, TurnEnded)
+
+
 def test_the_output_of_a_tool_is_text_and_has_an_end() -> None:
     client = Client().start()
 

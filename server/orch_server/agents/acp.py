@@ -419,8 +419,9 @@ class AcpDialogue(Dialogue):
                 "refused": False,
             }
         _merge_call(tool, call, with_output=over or (tool["started"] and not asking))
-        if new and status == "pending" and _is_announcement(call):
-            state["held"].append(tool_id)
+        if new and status == "pending" and not tool["started"] and _is_announcement(call):
+            if tool_id not in state["held"]:
+                state["held"].append(tool_id)
             return
         self._start_tool(output, tool_id)
         if over:

@@ -285,6 +285,8 @@ class ClaudeDialogue(Dialogue):
                 return
             stream = self.state["streams"].get(data.get("parent_tool_use_id") or "")
             if stream and stream["open"]:
+                if not isinstance(text, str):
+                    raise TypeError("a delta that is no text")
                 block = stream["open"][-1]
                 block[2] += len(text)
                 said = AgentMessage if block[0] == "text" else AgentThought
@@ -421,8 +423,8 @@ class ClaudeDialogue(Dialogue):
 
     def _plan(self, message_id: str, plan: str, output: Output) -> None:
         if self.state["plan"] != plan:
-            self.state["plan"] = plan
             output.facts.append(AgentMessage(message_id=message_id, text=plan, final=True))
+            self.state["plan"] = plan
 
     # What the program asks.
 
@@ -627,7 +629,9 @@ class ClaudeDialogue(Dialogue):
             case _:
                 output.facts.append(AgentLog(stream="unknown", text=_capped(line)[0]))
 
-    def _name(self, conversation_id: str, output: Output) -> None:
+    def _name(self, conversation_id: Any, output: Output) -> None:
+        if not isinstance(conversation_id, str):
+            raise TypeError("a conversation's name that is no text")
         if conversation_id != self.state["conversation"]:
             self.state["conversation"] = conversation_id
             output.facts.append(ConversationNamed(conversation_id))
