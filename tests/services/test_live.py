@@ -1,9 +1,16 @@
 """The output of a live run is taken in to its end, once, whatever interrupts the hub in between."""
 
+import os
+import signal
 from pathlib import Path
 
+import pytest
+
+from orch_server.domain.session import Action, Reason, State
 from orch_server.services import sessions
-from tests.services.world import World
+from tests.home import is_gone
+from tests.services.world import World, silent_runner
+from tests.waiting import wait_until_async
 
 
 async def test_what_was_being_taken_in_when_an_agent_ended_is_taken_once(world: World) -> None:
@@ -15,3 +22,26 @@ async def test_what_was_being_taken_in_when_an_agent_ended_is_taken_once(world: 
     assert run.out_offset == Path(live.bundle.out_log).stat().st_size
     events = await world.context.store.events(0, session_id=session.id, types=["agent.message"])
     assert sum(b'"first"' in event.json for event in events) == 1
+
+
+@pytest.mark.parametrize("wakes", [True, False])
+async def test_an_agent_whose_runner_falls_silent_at_the_start_is_not_given_up(world: World, wakes: bool) -> None:
+    with silent_runner(world) as runner:
+        started = await sessions.start(
+            world.context,
+            world.caller,
+            agent="demo",
+            action=Action.IMPLEMENT,
+            project="project",
+            prompt="[[say done]]" if wakes else "[[hang]]",
+        )
+        await wait_until_async(lambda: started.id in world.context.unsettled)
+    assert world.session(started.id).state == State.CREATED
+    if wakes:
+        os.kill(runner[0], signal.SIGCONT)
+        await wait_until_async(lambda: world.session(started.id).state == State.COMPLETED)
+    else:
+        found = await sessions.stop(world.context, started.id)
+        assert (found.state, found.reason) == (State.STOPPED, Reason.USER_STOPPED)
+        assert is_gone(runner[0])
+    assert started.id not in world.context.unsettled

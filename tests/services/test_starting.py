@@ -18,8 +18,9 @@ from orch_server.git import command
 from orch_server.git import spares as git_spares
 from orch_server.services import furnishing, launching, ports, projects, sessions, spares
 from orch_server.store.records import SessionRecord
+from tests.home import is_gone
 from tests.repositories import write_files
-from tests.services.world import World
+from tests.services.world import World, silent_runner
 from tests.waiting import wait_until_async
 from tests.world import tree_of
 
@@ -253,6 +254,14 @@ async def test_a_stop_ends_the_setup_command(world: World) -> None:
     stopped = await sessions.stop(world.context, session.id)
     assert stopped.state == State.STOPPED
     assert not sleepers()
+
+
+async def test_a_setup_command_whose_runner_does_not_answer_is_ended_and_a_warning(world: World) -> None:
+    await setup(world, f"sleep {SLEEP}")
+    with silent_runner(world) as runner:
+        session = await start(world)
+    assert (session.state, session.attention) == (State.COMPLETED, [Attention.SETUP_FAILED])
+    assert is_gone(runner[0])
 
 
 async def test_a_setup_command_that_a_hub_left_running_is_ended_and_begun_anew(world: World) -> None:

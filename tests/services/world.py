@@ -1,14 +1,19 @@
 """The hub's insides without a hub: a store, git, runs and the demo agent, opened and left as a hub does."""
 
 import asyncio
+import contextlib
+import os
+import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from orch_server.agents.catalog import build_catalog
 from orch_server.domain.session import LIVE, Action, State
 from orch_server.git.command import find_git
+from orch_server.runtime.bundle import Bundle
 from orch_server.runtime.follow import Follower
 from orch_server.runtime.runs import Runs
 from orch_server.services import cleanup, projects, sessions
@@ -16,6 +21,7 @@ from orch_server.services.collisions import Collisions
 from orch_server.services.context import Caller, Context
 from orch_server.services.feed import Feed
 from orch_server.services.governor import Governor
+from orch_server.settings import crashpoint
 from orch_server.settings.options import Limits, Settings
 from orch_server.settings.places import Places
 from orch_server.store.records import SessionRecord
@@ -122,6 +128,25 @@ class World:
         found = self.context.store.session(session_id)
         assert found is not None
         return found
+
+
+@contextlib.contextmanager
+def silent_runner(world: World) -> Iterator[list[int]]:
+    """Stop the first runner that is started before the hub has attached to it; the list is to hold its pid."""
+    world.context.runs._patience = 0.2
+    stopped: list[int] = []
+
+    def reached(name: str) -> None:
+        if name == "runs.handed_over" and not stopped:
+            (path,) = Path(world.places.runs).iterdir()
+            stopped.append(Bundle(str(path)).runner_pid() or 0)
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    crashpoint.arm(reached)
+    try:
+        yield stopped
+    finally:
+        crashpoint.arm(None)
 
 
 @cache

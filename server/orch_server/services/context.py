@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
@@ -62,8 +62,8 @@ class Context:
     """The runs of which this hub takes in the output, by session id."""
     bring_ups: "dict[str, BringUp]" = field(default_factory=dict)
     """Sessions whose worktree is being made or whose agent is being started."""
-    unsettled: "dict[str, Callable[[], None]]" = field(default_factory=dict)
-    """Sessions whose runner, started by an earlier hub, does not answer yet; a call goes on without it."""
+    unsettled: "dict[str, Callable[[], Awaitable[None]]]" = field(default_factory=dict)
+    """Sessions whose runner does not answer yet; a call goes on without it."""
     environments: dict[str, Environment] = field(default_factory=dict)
     """The environment of the client that last asked for a session's runs; in memory alone, never stored."""
     clients: dict[int, Environment] = field(default_factory=dict)

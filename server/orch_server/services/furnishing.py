@@ -99,6 +99,9 @@ async def _set_up(
         problem = await _run(context, session_id, spec, environment, project.setup_seconds)
     except LaunchFailed as error:
         problem = str(error)
+    except RunnerSilent as error:
+        await asyncio.to_thread(context.runs.bundle(run_id).sweep)
+        problem = str(error)
     finally:
         await asyncio.shield(context.store.write(lambda transaction: transaction.fulfil(f"setup-{run_id}")))
     if problem is not None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.domain.events import AgentLog, FollowUpQueued, RunStarted
+from orch_server.domain.events import AgentLog, FollowUpQueued
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import (
     ENDED,
@@ -22,12 +22,13 @@ from orch_server.domain.session import (
     State,
     Usage,
 )
-from orch_server.runtime.runs import LaunchFailed, RunSpec
+from orch_server.runtime.runs import LaunchFailed, RunnerSilent, RunSpec
 from orch_server.services import furnishing, ports, projects, readonly, worktrees
 from orch_server.services.context import BringUp, Context, Environment
 from orch_server.services.conversation import Conversation
 from orch_server.services.governor import note_parked, park
 from orch_server.services.live import LiveRun, TransactionLedger
+from orch_server.services.settling import begin_to_settle, note_started
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
@@ -187,10 +188,19 @@ async def _launch(
         message = str(failure)
         await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))
         raise OrchError(ErrorKind.AGENT_UNAVAILABLE, message, hint=adapter.install_hint) from failure
+    except RunnerSilent as silence:
+        # A machine that is very busy, say. The agent may run, so it is neither given up nor started again.
+        log.warning("%s", silence)
+        begin_to_settle(context, live, row, down_seconds=None, adopted=lambda: _go_on_later(context, live))
+        return
     crashpoint("launch.spawned")
-    await live.write(lambda step: _started(step.transaction, step.session, run_id, run.pid))
+    await live.write(lambda step: note_started(step.transaction, step.session, run_id, run.pid))
     crashpoint("launch.running")
-    live.follow(run, one_prompt=launch.close_input)
+    live.follow(run)
+    _go_on_later(context, live)
+
+
+def _go_on_later(context: Context, live: LiveRun) -> None:
     context.spawn(go_on_afterwards(context, live))
 
 
@@ -244,15 +254,6 @@ def full_prompt(session: Session) -> str:
     if session.scope_path in {None, "."}:
         return session.prompt
     return f"{session.prompt}\n\nScope: work on {session.scope_path} only."
-
-
-def _started(transaction: Transaction, session: SessionRecord, run_id: str, pid: int) -> None:
-    transaction.set_run(run_id, state="running")
-    session.pid = pid
-    session.exit_code = session.ended_at = None
-    session.started_at = session.started_at or transaction.now
-    transaction.emit(RunStarted(pid=pid), session=session, run_id=run_id)
-    transaction.move(session, State.RUNNING, None)
 
 
 def abandon_run(transaction: Transaction, session_id: str, run_id: str) -> None:

@@ -100,11 +100,10 @@ class LiveRun:
         self._contests: set[tuple[str, str]] = set()
         """Leases and paths in them of which the holders were told."""
 
-    def follow(self, runner: Run | None, *, one_prompt: bool = False) -> None:
+    def follow(self, runner: Run | None) -> None:
         """Begin to take in the output and to send what waits.
 
-        `runner` is None where the runner is gone and only its files (and perhaps the agent) are left. With `one_prompt`
-        the agent's input is closed behind what waits.
+        `runner` is None where the runner is gone and only its files (and perhaps the agent) are left.
         """
         self._runner = runner
         self._context.live[self.task.session_id] = self
@@ -116,7 +115,7 @@ class LiveRun:
         self._taking = self._spawn(self._take_in())
         self._spawn(self._watch_end())
         if runner is not None:
-            self._spawn(self._deliver(runner, one_prompt=one_prompt))
+            self._spawn(self._deliver(runner, one_prompt=self._adapter.launch(self.task).close_input))
         self._grown.set()
 
     def detach(self) -> None:

@@ -4,18 +4,17 @@ import asyncio
 import logging
 
 from orch_server.domain.errors import OrchError
-from orch_server.domain.events import HubRecovered, RunAdopted
+from orch_server.domain.events import HubRecovered
 from orch_server.domain.session import Attention, Reason, State
-from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
 from orch_server.services import cleanup, furnishing, home, launching, projects, spares, vitals
 from orch_server.services.context import Context, Environment
 from orch_server.services.live import LiveRun
+from orch_server.services.settling import begin_to_settle
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import RunRow
 from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
-_SILENT_RETRY_SECONDS = 2.0
 _PATIENCE_SECONDS = 1.0
 """How long the hub's start waits for runners to answer; who takes longer holds nobody up."""
 
@@ -83,52 +82,13 @@ async def start_waiting(context: Context, environment: Environment) -> None:
             launching.bring_up(context, session.id, environment)
 
 
-async def _adopt(context: Context, live: LiveRun, row: RunRow, run: Run, down_seconds: float) -> None:
-    event = RunAdopted(pid=run.pid, hub_down_seconds=round(down_seconds, 3))
-    crashpoint("recovery.adopting")
-
-    def work(transaction: Transaction) -> None:
-        session = transaction.session(row.session_id)
-        session.pid = run.pid
-        transaction.emit(event, session=session, run_id=row.id)
-        if row.state == "starting":  # the hub before died between the start and its record
-            transaction.set_run(row.id, state="running")
-            session.started_at = session.started_at or transaction.now
-            transaction.move(session, State.RUNNING, None)
-
-    await context.store.write(work)
-    crashpoint("recovery.adopted")
-    live.follow(run)
-    context.spawn(launching.go_on_afterwards(context, live))
-
-
 def _begin_to_settle(context: Context, row: RunRow, down_seconds: float) -> "asyncio.Task[bool]":
     live = _live_run(context, row)
-    task = asyncio.create_task(_settle(context, live, row, down_seconds))
 
-    def give_up() -> None:
-        del context.unsettled[row.session_id]
-        task.cancel()
-        live.follow(None)
+    def adopted() -> None:
+        context.spawn(launching.go_on_afterwards(context, live))
 
-    context.unsettled[row.session_id] = give_up
-    return task
-
-
-async def _settle(context: Context, live: LiveRun, row: RunRow, down_seconds: float) -> bool:
-    """Adopt a run, however long its runner takes to answer; false if there is no runner any more."""
-    while True:
-        try:
-            run = await context.runs.adopt(row.id)
-            break
-        except (RunnerSilent, RunnerGone):
-            await asyncio.sleep(_SILENT_RETRY_SECONDS)
-    if run is None:
-        live.follow(None)
-    else:
-        await _adopt(context, live, row, run, down_seconds)
-    del context.unsettled[row.session_id]
-    return run is not None
+    return begin_to_settle(context, live, row, down_seconds=down_seconds, adopted=adopted)
 
 
 async def _go_on(task: "asyncio.Task[bool]") -> None:

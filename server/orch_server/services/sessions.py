@@ -225,7 +225,7 @@ async def stop(context: Context, reference: str) -> SessionRecord:
     async with context.lock(session_id):
         give_up = context.unsettled.get(session_id)
         if give_up is not None:
-            give_up()
+            await give_up()
         live = context.live.get(session_id)
         session = _present(context, session_id)
         if live is not None and session.state in LIVE:
