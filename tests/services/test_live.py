@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from orch_server.domain.session import Action, Reason, State
+from orch_server.domain.session import Action, Policy, Reason, State
 from orch_server.services import sessions
 from tests.home import is_gone
 from tests.services.world import World, silent_runner
@@ -22,6 +22,13 @@ async def test_what_was_being_taken_in_when_an_agent_ended_is_taken_once(world: 
     assert run.out_offset == Path(live.bundle.out_log).stat().st_size
     events = await world.context.store.events(0, session_id=session.id, types=["agent.message"])
     assert sum(b'"first"' in event.json for event in events) == 1
+
+
+async def test_a_policy_that_is_changed_counts_for_the_next_turn_of_a_program_that_is_told_it(world: World) -> None:
+    session = await world.work("[[hang]]")
+    await sessions.update(world.context, session.id, title=None, policy=Policy.ASK)
+    live = world.context.live[session.id]
+    assert await live.write(lambda step: step.conversation.dialogue.task.policy) == Policy.ASK
 
 
 @pytest.mark.parametrize("wakes", [True, False])

@@ -103,7 +103,8 @@ def _filters(call: Call, params: EventFilter) -> tuple[str | None, str | None]:
         if not any(name.startswith(stem) if pattern.endswith("*") else name == stem for name in EVENT_TYPES):
             raise invalid_params(
                 f"There is no event of type {pattern!r}.",
-                hint="docs/event-taxonomy.md lists them.",
+                hint=f"There are {', '.join(dict.fromkeys(known.partition('.')[0] + '.*' for known in EVENT_TYPES))}; "
+                "docs/event-taxonomy.md lists them all.",
                 known=sorted(EVENT_TYPES),
             )
     project_id = projects.get(call.context, params.project).id if params.project is not None else None

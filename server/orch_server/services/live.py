@@ -9,7 +9,7 @@ import copy
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from orch_server.agents.adapter import Adapter, Answer, Dialogue, Exit, Line, Task
@@ -170,6 +170,8 @@ class LiveRun:
             self._row = transaction.run(self.run_id)
             self._dialogue = self._adapter.dialogue(self.task, self._row.adapter_state)
         row, session = self._row, transaction.session(self.task.session_id)
+        if session.policy != self.task.policy:  # what a program is told with each turn follows it
+            self.task = self._dialogue.task = replace(self.task, policy=session.policy)
         ledger = TransactionLedger(transaction, session, row, posted, self._contests)
         conversation = Conversation(
             session,

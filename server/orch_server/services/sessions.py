@@ -394,7 +394,11 @@ def _check_answer(
         return Answer(option_id=option_id, text=text)
     if not answers:
         if len(request.questions) != 1:
-            raise invalid_params("This request has several questions.", hint="Give `answers`, one a question.")
+            raise invalid_params(
+                "This request has several questions.",
+                hint="Give `answers`, one a question; on the command line `--answer QUESTION=ANSWER` for each: "
+                + ", ".join(question.id for question in request.questions),
+            )
         chosen = [option_id] if option_id is not None else []
         answers = [QuestionAnswer(question_id=request.questions[0].id, option_ids=chosen, text=text)]
     return Answer(option_id=option_id, text=text, answers=[_check_one(request, answer) for answer in answers])
@@ -410,8 +414,9 @@ def _check_one(request: InputRequest, answer: QuestionAnswer) -> QuestionAnswer:
     known = {option.id for option in question.options}
     unknown = [option for option in answer.option_ids if option not in known]
     if unknown:
+        or_text = ", or a text" if question.allows_text else ""
         raise invalid_params(
-            f"{unknown[0]!r} is no option of {question.id!r}.", hint=f"Options: {', '.join(sorted(known))}"
+            f"{unknown[0]!r} is no option of {question.id!r}.", hint=f"Options: {', '.join(sorted(known))}{or_text}"
         )
     if len(answer.option_ids) > 1 and not question.multi_select:
         raise invalid_params(f"{question.id!r} takes one option.", hint="Choose one.")

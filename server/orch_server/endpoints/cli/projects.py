@@ -85,7 +85,7 @@ def _show(project: dict[str, Any], as_json: bool) -> None:
     if project["setup"]:
         show.line(f"  set-up: {project['setup']} (at most {project['setupSeconds']} s)")
     if project["spares"]:
-        show.line(f"  {project['spares']} worktrees kept ready")
+        show.line(f"  {project['spares']} worktree{'' if project['spares'] == 1 else 's'} kept ready")
 
 
 def _path(project: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import click
 
 from orch_server.domain.readable import changes_of
 from orch_server.endpoints.cli import show
+from orch_server.endpoints.cli.asking import show_request
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
@@ -124,17 +125,6 @@ def show_session(session: dict[str, Any], as_json: bool) -> None:
         show.line(f"  {item['status']:<9} {item['id']}  {item['text']}")
     for request in session["inputRequests"]:
         show_request(request)
-
-
-def show_request(request: dict[str, Any]) -> None:
-    """Print what an agent asks."""
-    show.line(f"  asks      {request['id']}  {request['title']}")
-    for option in request["options"]:
-        show.line(f"              {option['id']:<16} {option['label']}")
-    for question in request["questions"]:
-        show.line(f"            {question['id']}: {question['text']}")
-        for option in question["options"]:
-            show.line(f"              {option['id']:<16} {option['label']}")
 
 
 def _usage(usage: dict[str, Any]) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from orch_server.endpoints.cli import show
+from orch_server.endpoints.cli.asking import answers_of, chosen_option, show_request
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import DONE, FAILED, REFUSED, TIMED_OUT, orch, verb
 from orch_server.endpoints.cli.projects import POLICIES
-from orch_server.endpoints.cli.sessions import sessions, show_request, show_session
+from orch_server.endpoints.cli.sessions import sessions, show_session
 from orch_server.endpoints.cli.watching import OUTCOMES, outcome, see_through, watch
 
 _ACTIONS = click.Choice(["analyze", "review", "implement", "plan"])
@@ -106,8 +107,22 @@ def unqueue(client: Client, session: str, follow_up_id: str, as_json: bool) -> N
 @click.argument("option", required=False)
 @click.option("--request", "request_id", help="Which request, where several are open.")
 @click.option("--text", help="An answer in words.")
+@click.option(
+    "--answer",
+    "answers",
+    metavar="QUESTION=ANSWER",
+    multiple=True,
+    help="An answer to one of several questions: an option or a text. May be repeated, also for a question that takes "
+    "several options.",
+)
 def respond(
-    client: Client, session: str, option: str | None, request_id: str | None, text: str | None, as_json: bool
+    client: Client,
+    session: str,
+    option: str | None,
+    request_id: str | None,
+    text: str | None,
+    answers: tuple[str, ...],
+    as_json: bool,
 ) -> int:
     """Answer what an agent asks. OPTION is an option's id, its label, or allow / deny."""
     found = client.call("orch/session/get", session=session)
@@ -119,13 +134,14 @@ def respond(
             show.note(f"orch: session {found['id']} asks nothing: it is {show.state(found)}.")
             return REFUSED
         raise click.UsageError("Several requests are open: name one with --request.")
-    chosen = _option(requests[0], option) if requests and option is not None else option
+    questions = requests[0]["questions"] if requests else []
     answered = client.change(
         "orch/session/respond",
         session=session,
         inputRequestId=request_id or requests[0]["id"],
-        optionId=chosen,
+        optionId=chosen_option(requests[0], option) if requests and option is not None else option,
         text=text,
+        answers=answers_of(questions, answers) if answers and requests else None,
     )
     show_session(answered, as_json)
     return DONE
@@ -268,17 +284,6 @@ def _is_path(client: Client, project: str, word: str) -> bool:
         return bool(word) and "\n" not in word and os.path.lexists(os.path.join(root, word))
     except (OSError, ValueError):
         return False
-
-
-def _option(request: dict[str, Any], wanted: str) -> str:
-    options = request["options"] or [option for question in request["questions"] for option in question["options"]]
-    meaning = {"allow": "allow_once", "yes": "allow_once", "deny": "reject_once", "no": "reject_once"}.get(
-        wanted.lower()
-    )
-    for option in options:
-        if wanted in {option["id"], option["label"]} or (meaning and option.get("kind") == meaning):
-            return str(option["id"])
-    return wanted
 
 
 def _amount(file: dict[str, Any]) -> str:
