@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import os
+import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest_lsp
@@ -36,7 +38,10 @@ class Seen:
 
 
 def run(scale: Scale) -> Iterator[Line]:
-    """Measure a minute of ten agents, each of which edits every ten seconds; half of the files the user edits, too."""
+    """Measure a minute of ten agents, each of which edits every ten seconds; half of the files the user edits, too.
+
+    They begin together, when the editor shows what each of them did first: how long ten worktrees take is another row.
+    """
     edits = 3 if scale.quick else 6
     with orch_home(project=False) as home:
         repository = make_repository(home.root / "big", files=_files())
@@ -90,17 +95,21 @@ async def _watch(
         client.text_document_did_open(types.DidOpenTextDocumentParams(item))
     before = _state(repository)
     locks = _LockWatch(repository.path)
-    ask = client.protocol.send_request_async
+    ask: Any = client.protocol.send_request_async
+    sessions: list[str] = []
     for number in range(AGENTS):
         params = {"agent": "demo", "action": "implement", "project": "big", "prompt": _script(number, edits)}
-        session = (await ask("orch/session/start", params)).id  # type: ignore[no-untyped-call]
-        root = repository.path / ".orchestrator" / "worktrees" / session
+        sessions.append((await ask("orch/session/start", params)).id)
+        root = repository.path / ".orchestrator" / "worktrees" / sessions[-1]
         trees[(repository.path / _name(number)).as_uri()] = root / _name(number)
-    await wait_until_async(lambda: len([uri for uri in trees if seen.lines.get(uri)]) == AGENTS, 300)
+    await wait_until_async(lambda: all(seen.lines.get(uri) for uri in trees), 300)
+    asked = [(session, await _question(client, session)) for session in sessions]
     hub = psutil.Process(home.hub_pid())
     seen.ready = True
     began, times = time.monotonic(), hub.cpu_times()
-    last = FIRST + 2 * (edits - 1)
+    for session, request in asked:
+        await ask("orch/session/respond", {"session": session, "inputRequestId": request, "optionId": "allow"})
+    last = FIRST + 2 * edits
     await wait_until_async(lambda: all(last in seen.lines[uri] for uri in trees), 120 + edits * EVERY_SECONDS * 2)
     seconds, after = time.monotonic() - began, hub.cpu_times()
     assert before == _state(repository)
@@ -111,6 +120,15 @@ async def _watch(
     own = after.user + after.system - times.user - times.system
     children = after.children_user + after.children_system - times.children_user - times.children_system
     return Samples(seen.latencies), (own, children, seconds)
+
+
+async def _question(client: pytest_lsp.LanguageClient, session: str) -> str:
+    """Return what a session asks, once it does."""
+    ask: Any = client.protocol.send_request_async
+    while not (requests := (await ask("orch/session/get", {"session": session})).inputRequests):
+        await asyncio.sleep(0.05)
+    name: str = requests[0].id
+    return name
 
 
 def _state(repository: ScratchRepository) -> tuple[str, str, bytes]:
@@ -144,14 +162,18 @@ class _LockWatch:
 
 
 def _script(number: int, edits: int) -> str:
-    """Return what a demo agent does: an edit, and a pause, so often; each in the next line."""
-    parts = []
-    for edit in range(edits):
-        text = _text(number, f"edit {edit}", [FIRST + 2 * edit]).replace("\n", "\\n").removesuffix("\\n")
-        # The agents do not beat together.
-        pause = EVERY_SECONDS + (number / AGENTS if edit == 0 else 0)
-        parts.append(f"[[write {_name(number)} {text}]] [[wait {pause}]]")
+    """Return what a demo agent does: an edit; when it may go on, an edit in the next line and a pause, so often."""
+    parts = [_write(number, 0), "[[approve go on]]"]
+    # The agents do not beat together.
+    parts.append(f"[[wait {random.Random(number).uniform(0, EVERY_SECONDS):.2f}]]")
+    for edit in range(1, edits + 1):
+        parts += [_write(number, edit), f"[[wait {EVERY_SECONDS}]]"]
     return " ".join(parts)
+
+
+def _write(number: int, edit: int) -> str:
+    text = _text(number, f"edit {edit}", [FIRST + 2 * edit]).replace("\n", "\\n").removesuffix("\\n")
+    return f"[[write {_name(number)} {text}]]"
 
 
 def _name(number: int) -> str:
