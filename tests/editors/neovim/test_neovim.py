@@ -21,7 +21,9 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("scenario", ["main_job", "actions", "collisions", "plain", "plain_collisions", "health"])
+@pytest.mark.parametrize(
+    "scenario", ["main_job", "actions", "collisions", "plain", "plain_collisions", "health", "keys"]
+)
 def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
     copy = tmp_path / "plugin"  # :helptags writes into it
     shutil.copytree(PLUGIN, copy)

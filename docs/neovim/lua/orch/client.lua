@@ -23,6 +23,24 @@ function M.tell(message, level)
   end)
 end
 
+--- Tell news around a title that is shortened to leave them on one line: no key is to be pressed before it goes on.
+---@param before string
+---@param title string
+---@param after? string
+---@param level? integer
+function M.news(before, title, after, level)
+  after = after or ''
+  local room = math.max(10, vim.v.echospace - vim.fn.strdisplaywidth('orch: ' .. before .. after))
+  title = title:gsub('%s+', ' ')
+  if vim.fn.strdisplaywidth(title) > room then
+    while vim.fn.strdisplaywidth(title) > room - 1 do
+      title = vim.fn.strcharpart(title, 0, vim.fn.strchars(title) - 1)
+    end
+    title = title .. '…'
+  end
+  M.tell(before .. title .. after, level)
+end
+
 ---@return vim.lsp.Client?
 function M.running()
   local client = id and vim.lsp.get_client_by_id(id)

@@ -34,7 +34,7 @@ end
 -- -- what starts one -----------------------------------------------------------------------------------------------
 
 local function started(session)
-  client().tell(('%s started: %s'):format(session.id, session.title))
+  client().news(session.id .. ' started: ', session.title)
 end
 
 --- Start a session with the parameters of orch/session/start.

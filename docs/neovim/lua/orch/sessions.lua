@@ -118,8 +118,8 @@ function M.notice(data)
   if level and data.from ~= data.to and require('orch').config.notices then
     local session = data.session
     local why = session.message ~= '' and ': ' .. session.message or ''
-    local text = ('%s in %s %s: %s (%s)%s'):format(session.agent, session.projectSlug, data.to, session.title, session.id, why)
-    require('orch.client').tell(text, level)
+    local before = ('%s in %s %s: '):format(session.agent, session.projectSlug, data.to)
+    require('orch.client').news(before, session.title, (' (%s)%s'):format(session.id, why), level)
   end
 end
 
