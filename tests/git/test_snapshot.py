@@ -3,13 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orch_server.domain.errors import OrchError
-from orch_server.git.command import Git, run
+from orch_server.git.command import Git, Output, Target, run
 from orch_server.git.diff import list_files
 from orch_server.git.snapshot import (
     Fidelity,
@@ -418,6 +419,35 @@ async def test_only_named_paths_are_looked_at(room: Room) -> None:
     (room.scratch.path / "src" / "main.py").unlink()
     gone = await snapshot(room.git, room.shadow, files, paths=[b"src/main.py"])
     assert await names_changed(room, whole.tree, gone.tree) == ["src/main.py"]
+
+
+async def test_git_is_not_asked_for_files_that_are_known(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.scratch.commit("ignore", {".gitignore": "*.log\n"})
+    asked: list[str] = []
+
+    async def recorded(git: Git, target: Target, arguments: Sequence[str], **settings: Any) -> Output:
+        asked.append(arguments[0])
+        return await run(git, target, arguments, **settings)
+
+    monkeypatch.setattr("orch_server.git.snapshot.run", recorded)
+    files = project_files(room.repository)
+    known: set[bytes] = set()
+    before = (await snapshot(room.git, room.shadow, files, known=known)).tree
+    room.scratch.write({"README.md": "one\n", "new.txt": "one\n", "a.log": "one\n"})
+    named = [b"README.md", b"new.txt", b"a.log"]
+    tree = (await snapshot(room.git, room.shadow, files, paths=named, known=known)).tree
+    assert await names_changed(room, before, tree) == ["README.md", "new.txt"]
+    assert known == {b"README.md", b"new.txt"}
+
+    asked.clear()
+    room.scratch.write({"README.md": "two\n"})
+    (room.scratch.path / "new.txt").unlink()
+    named = [b"README.md", b"new.txt", b"gone.tmp"]
+    second = (await snapshot(room.git, room.shadow, files, paths=named, known=known)).tree
+    assert await names_changed(room, before, second) == ["README.md"]
+    assert second != tree
+    assert known == {b"README.md"}
+    assert asked == ["update-index", "update-index", "write-tree"]
 
 
 async def test_a_buffer_stands_in_for_its_file(room: Room) -> None:

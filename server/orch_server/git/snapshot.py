@@ -87,16 +87,19 @@ async def snapshot(
     *,
     fidelity: Fidelity = Fidelity.COMMITTED,
     paths: Sequence[bytes] | None = None,
+    known: set[bytes] | None = None,
 ) -> Snapshot:
     """Return the present state of the files as a tree.
 
     With `paths`, files and directories, whatever else there is counts as it did at the last snapshot: for who knows
-    that nothing else was changed.
+    that nothing else was changed. `known` is a set that is kept here from one snapshot of the same files to the next:
+    the files that were stored, so that git need not be asked what the paths are while a few files are written again and
+    again. It is to be empty where a directory may be among the paths.
     """
     await asyncio.to_thread(files.check)
     key = hashlib.blake2b(os.fsencode(f"{fidelity}\0{files.path}"), digest_size=12).hexdigest()
     index = os.path.join(shadow.directory, "indexes", key)
-    work = _Work(git, shadow, files, fidelity, index, f"snapshot-{key}")
+    work = _Work(git, shadow, files, fidelity, index, f"snapshot-{key}", known if known is not None else set())
     async with git.lock(index):
         if await asyncio.to_thread(os.path.lexists, index + ".lock"):
             # Only a call of an earlier hub can have left it: calls of this one wait for each other.
@@ -178,6 +181,7 @@ class _Work:
     fidelity: Fidelity
     index: str
     intent: str
+    known: set[bytes]
 
     @property
     def target(self) -> Target:
@@ -206,6 +210,9 @@ async def _take_changed(work: _Work, paths: Sequence[bytes] | None) -> Snapshot:
     extra: list[bytes] = []
     if await asyncio.to_thread(_seed, os.path.join(work.files.git_dir, "index"), work.index):
         extra, paths = await _unhide(work), None
+        work.known.clear()
+    if paths is not None and await asyncio.to_thread(_are_known, work, paths):
+        return await _write_tree(work, paths, b"")
     listing = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--deduplicate"]
     if paths is not None:
         listing += ["--", *map(os.fsdecode, paths)]
@@ -225,12 +232,15 @@ async def _take_listed(work: _Work) -> Snapshot:
 
 async def _write_tree(work: _Work, names: Sequence[bytes], stderr: bytes, gone: Sequence[bytes] = ()) -> Snapshot:
     changed = await asyncio.to_thread(_sort, work.files.path, names)
+    stored = work.known.difference(gone, changed.gone).union(changed.here)
+    work.known.clear()  # nothing is certain of an index that could not be written
     for paths, options in (((*gone, *changed.gone), ("--force-remove",)), (changed.here, UPDATE_OPTIONS)):
         if paths:
             stdin = b"".join(path + b"\0" for path in paths)
             arguments = ["update-index", *options, "-z", "--stdin"]
             await run(work.git, work.target, arguments, stdin=stdin, intent=work.intent, timeout=TIMEOUT)
     tree = (await run(work.git, work.target, ["write-tree"], intent=work.intent, timeout=TIMEOUT)).line
+    work.known.update(stored)
     warnings = tuple(line for line in visible(stderr).splitlines() if line.startswith("warning: "))
     return Snapshot(tree, tuple(visible(name) for name in changed.nested), warnings)
 
@@ -247,6 +257,14 @@ async def _unhide(work: _Work) -> list[bytes]:
             stdin = b"".join(name + b"\0" for name in names)
             await run(work.git, work.target, ["update-index", option, "-z", "--stdin"], stdin=stdin, intent=work.intent)
     return [name for tag, name in marked if tag in b"Mm"]
+
+
+def _are_known(work: _Work, paths: Sequence[bytes]) -> bool:
+    """Tell whether each of these files was stored before, or is not there any more."""
+    top = os.fsencode(work.files.path)
+    return bool(work.known) and all(
+        path in work.known or not os.path.lexists(os.path.join(top, path)) for path in paths
+    )
 
 
 def _present(root: str, names: Sequence[bytes]) -> list[bytes]:

@@ -50,6 +50,8 @@ class Side:
     """Whether it is to be looked at again."""
     moved: bool = True
     """Whether directories came or went."""
+    known: set[bytes] = field(default_factory=set)
+    """Files that git need not be asked for, as `snapshot` keeps them."""
     head: str | None = None
     tree: str = ""
     whole: str = ""
@@ -251,7 +253,9 @@ class Sides:
             try:
                 before = side.whole
                 if paths != [] or not side.tree:
-                    side.tree = (await snapshot(git, shadow, side.files, paths=paths)).tree
+                    if moved:
+                        side.known.clear()
+                    side.tree = (await snapshot(git, shadow, side.files, paths=paths, known=side.known)).tree
                 tree = side.tree
                 if side.buffers:
                     tree = await overlay(git, shadow, side.files, tree, side.buffers)
