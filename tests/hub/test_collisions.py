@@ -108,6 +108,18 @@ async def test_both_worktrees_of_two_sessions_show_it(world: World, connect: Con
     assert (INFORMATION, 1, 1) in lines(diagnostics(peer, uris[0]))
 
 
+async def test_what_the_user_changes_is_noted_in_a_worktree_and_leads_to_the_checkout(
+    world: World, connect: Connect, session: SessionRecord
+) -> None:
+    peer = await connect(SHOWS)
+    uri = peer.open(str(worktree(session) / "numbers.txt"), NUMBERS)
+    (world.scratch.path / "numbers.txt").write_text("top\n" + changed(l5="mine"))
+    await wait_until_async(lambda: (INFORMATION, 5, 5) in lines(diagnostics(peer, uri)), 60)
+    [related] = diagnostics(peer, uri)[1]["relatedInformation"]
+    assert related["location"]["uri"] == uri_of(str(world.scratch.path / "numbers.txt"))
+    assert related["location"]["range"]["start"]["line"] == 5
+
+
 async def test_hover_and_actions_say_who_and_offer_what_can_be_done(
     world: World, connect: Connect, session: SessionRecord
 ) -> None:

@@ -1,11 +1,13 @@
 """Code lens and hover: an editor sees which sessions changed the file it has open, and on which lines."""
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orch_server.services import sessions
+from orch_server.git.apply import Strategy
+from orch_server.services import home, sessions
 from orch_server.services.touches import lines_of
 from orch_server.services.whereabouts import place_of
 from tests.hub.peer import Peer
@@ -47,12 +49,27 @@ async def test_a_lens_says_who_changed_the_file_and_a_hover_why(world: World, co
     await sessions.stop(world.context, second.id)
 
 
+async def test_a_lens_goes_when_the_work_came_home_and_comes_back_with_more(world: World, connect: Connect) -> None:
+    world.context.collisions.begin()
+    editor = await connect(SHOWS)
+    uri = editor.open(f"{world.scratch.path}/src/main.py", MAIN)
+    assert await _lenses(editor, uri) == []
+    session = await world.work("[[append src/main.py print('bye')]]")
+    await _until(editor, uri, 1)
+    await home.apply(world.context, world.caller, session.id, Strategy.SQUASH, preview=False)
+    await _until(editor, uri, 0)
+    assert await _hover(editor, uri, 19) is None
+    Path(session.worktree_path or "", "src/main.py").write_text("more\n")
+    await _until(editor, uri, 1)
+
+
 async def _until(editor: Peer, uri: str, sessions: int) -> None:
     """Wait until so many sessions are known in a document, asking only when the server says that something changed."""
-    told = 0
-    while len(await _lenses(editor, uri)) != sessions + 1:
-        told += 1
-        await editor.hears("workspace/codeLens/refresh", told)
+    refresh = "workspace/codeLens/refresh"
+    told = len(editor.heard_of(refresh))
+    while len(await _lenses(editor, uri)) != (sessions + 1 if sessions else 0):
+        await editor.hears(refresh, told + 1)
+        told = len(editor.heard_of(refresh))
 
 
 async def _lenses(editor: Peer, uri: str) -> list[str]:

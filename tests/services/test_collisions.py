@@ -1,5 +1,6 @@
 """Collisions of sessions that are at work: seen, told, kept, and gone again."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,24 @@ async def test_what_came_home_collides_no_more(at_work: tuple[World, SessionReco
     await wait_until_async(lambda: len(found(world, session_id=other.id)) == 2, timeout=PATIENCE)
 
 
+async def test_what_is_changed_further_after_it_came_home_collides_no_more(
+    at_work: tuple[World, SessionRecord, SessionRecord],
+) -> None:
+    world, one, _ = at_work
+    write(one, "numbers.txt", five("one"))
+    project = world.context.collisions.project(one.project_id)
+    await wait_until_async(lambda: project.brings(one.id), timeout=PATIENCE)
+    await home.apply(world.context, world.caller, one.id, Strategy.SQUASH, preview=False)
+    await wait_until_async(lambda: project.is_home(one.id), timeout=PATIENCE)
+    world.scratch.commit("further", {"numbers.txt": five("one, and better")})
+    await wait_until_async(lambda: project.commit_of("base") == world.scratch.head, timeout=PATIENCE)
+    await project.settled()
+    assert project.is_home(one.id)
+    assert found(world) == []
+    world.scratch.git("reset", "--quiet", "--hard", "HEAD~2")
+    await wait_until_async(lambda: project.brings(one.id), timeout=PATIENCE)
+
+
 async def test_a_deleted_session_collides_no_more_and_a_restored_one_again(
     at_work: tuple[World, SessionRecord, SessionRecord],
 ) -> None:
@@ -231,19 +250,40 @@ async def test_the_plan_brings_home_what_goes_together_first(
     assert {frozenset(pair) for pair in settle} == {frozenset((one.id, other.id)), frozenset((one.id, third.id))}
 
 
-async def test_one_side_is_told_what_the_other_changed(at_work: tuple[World, SessionRecord, SessionRecord]) -> None:
-    world, one, other = at_work
-    write(one, "numbers.txt", five("one"))
-    write(other, "numbers.txt", five("other"))
+@pytest.mark.parametrize("side", [0, 1])
+async def test_one_side_is_told_what_the_other_changed(
+    at_work: tuple[World, SessionRecord, SessionRecord], side: int
+) -> None:
+    world, *both = at_work
+    write(both[0], "numbers.txt", five("word 0"))
+    write(both[1], "numbers.txt", five("word 1"))
     [collision] = await until_found(world, 1)
-    await advice.tell(world.context, world.caller, collision.id, one.id)
+    told = both[side]
+    await advice.tell(world.context, world.caller, collision.id, told.id)
     turns = world.context.store.events
-    await wait_until_async(lambda: world.session(one.id).turns == 2, timeout=PATIENCE)
-    prompt = (await turns(0, session_id=one.id, types=["turn.started"]))[-1].json.decode()
-    assert "+other" in prompt
+    await wait_until_async(lambda: world.session(told.id).turns == 2, timeout=PATIENCE)
+    prompt = (await turns(0, session_id=told.id, types=["turn.started"]))[-1].json.decode()
+    assert f"+word {1 - side}" in prompt
+    assert f"+word {side}" not in prompt
     assert "numbers.txt" in prompt
-    await wait_until_async(lambda: one.id not in world.context.live, timeout=PATIENCE)
-    assert sessions.find(world.context, one.id).state is State.COMPLETED
+    await wait_until_async(lambda: told.id not in world.context.live, timeout=PATIENCE)
+    assert sessions.find(world.context, told.id).state is State.COMPLETED
+
+
+async def test_a_session_is_told_what_the_user_and_the_base_branch_changed(
+    at_work: tuple[World, SessionRecord, SessionRecord],
+) -> None:
+    world, one, _ = at_work
+    write(one, "numbers.txt", five("one"))
+    world.scratch.commit("mine", {"numbers.txt": five("committed")})
+    for collision in await until_found(world, 2):
+        turns = world.session(one.id).turns
+        await advice.tell(world.context, world.caller, collision.id, one.id)
+        while world.session(one.id).turns == turns:
+            await asyncio.sleep(0.003)
+        started = await world.context.store.events(0, session_id=one.id, types=["turn.started"])
+        assert "+committed" in started[-1].json.decode()
+        await wait_until_async(lambda: one.id not in world.context.live, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -103,13 +103,14 @@ async def _words(context: Context, collision: Collision, session_id: str) -> str
         f"{who} changed what you changed: your work would not merge with theirs in {', '.join(names)}.",
         "Here is what they have there. Take it into account, so that both go together; do not undo their work.",
     ]
-    patches = await _patches(context, collision, there, other or collisions.KEYS[collision.against])
+    patches = await _patches(context, collision, there, other or collisions.KEYS[collision.against], session_id)
     return "\n\n".join([*text, *patches])
 
 
-async def _patches(context: Context, collision: Collision, side: int, key: str) -> list[str]:
+async def _patches(context: Context, collision: Collision, side: int, key: str, beside: str) -> list[str]:
+    """Return what a side changed, in the files that collide, since it was the same as another."""
     project = context.collisions.project(collision.project_id)
-    base, tree = await project.work_of(key, collision.sessions[0])
+    base, tree = await project.work_of(key, beside)
     if base is None or tree is None or project.sides.shadow is None:
         return []
     paths = [path for file in collision.files if (path := file.side_paths[side]) is not None]

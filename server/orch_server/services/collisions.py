@@ -10,7 +10,7 @@ import base64
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -24,6 +24,7 @@ from orch_server.git.command import visible
 from orch_server.git.merge import Known, Prediction
 from orch_server.git.worktree import Worktree
 from orch_server.runtime.watch import Watcher
+from orch_server.services import whereabouts
 from orch_server.services.context import Context
 from orch_server.services.feed import LocalListener, Subscription
 from orch_server.services.sides import CHECKOUT, Side, Sides
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 MOST_SESSIONS = 50
 """The newest sessions of a project that are looked at: pairs grow with the square of their number."""
-_DEBOUNCE_SECONDS = 0.12
+_DEBOUNCE_SECONDS = 0.05
 _REST = 2
 """How many times as long as it kept a processor busy a project's loop rests."""
 _LONGEST_REST = 20.0
@@ -134,7 +135,8 @@ class ProjectCollisions:
         self._looked = asyncio.Event()
         self._open = False
         self._verdicts = _Verdicts()
-        self._home: frozenset[str] = frozenset()
+        self._home: dict[str, str] = {}
+        """The sessions all of whose work came home, each with the commit of which that is so."""
         self._common: dict[tuple[str, str], str | None] = {}
 
     def touch(self, key: str | None = None) -> None:
@@ -156,7 +158,11 @@ class ProjectCollisions:
 
     def brings(self, session_id: str) -> bool:
         """Whether a session did something that the base branch and the checkout do not have."""
-        return session_id in self.sides.sides and session_id not in self._home
+        return session_id in self.sides.sides and not self.is_home(session_id)
+
+    def is_home(self, session_id: str) -> bool:
+        """Whether all that a session did is on the base branch or in the checkout."""
+        return session_id in self._home
 
     async def settled(self) -> None:
         """Return once what changed so far is looked at."""
@@ -257,9 +263,24 @@ class ProjectCollisions:
         await self._merge(pairs, commits)
         self._verdicts.drop(self._verdicts.commits.keys() - set(pairs))
         trees = {BASE: await self._tree_of_base(), CHECKOUT: self._tree_of_checkout()}
-        self._home = frozenset(
-            key for key in sessions for other in outside if self._verdicts.predictions[key, other].tree == trees[other]
-        )
+        self._take_home({key: commits[key] for key in sessions if self._came_home(key, commits[key], trees)})
+
+    def _came_home(self, key: str, commit: str, trees: Mapping[str, str]) -> bool:
+        """Whether all of a session's work is at home: merging it would add nothing there.
+
+        Where it was and the lines were changed further at home, merging it again conflicts: it came home all the same.
+        """
+        found = {other: self._verdicts.predictions.get((key, other)) for other in trees}
+        if any(prediction is not None and prediction.tree == trees[other] for other, prediction in found.items()):
+            return True
+        changed_since = any(prediction is not None and prediction.clashes for prediction in found.values())
+        return changed_since and self._home.get(key) == commit
+
+    def _take_home(self, home: dict[str, str]) -> None:
+        if self.project_id in self._context.touches.known_projects:
+            for key in self._home.keys() ^ home.keys():
+                whereabouts.mark(self._context, key)
+        self._home = home
 
     async def _merge(self, pairs: Sequence[Ends], commits: dict[str, str]) -> None:
         wanted = [(ends, (commits[ends[0]], commits[ends[1]])) for ends in pairs]
@@ -291,7 +312,7 @@ class ProjectCollisions:
         found = [
             self._collision(ends, prediction)
             for ends, prediction in self._verdicts.predictions.items()
-            if prediction.clashes and not (ends[1] in order and self._home & set(ends))
+            if prediction.clashes and self._home.keys().isdisjoint(ends)
         ]
         return sorted(found, key=lambda one: (order[one.sessions[0]], one.against, order.get(one.sessions[1] or "", 0)))
 

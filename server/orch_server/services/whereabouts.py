@@ -1,4 +1,5 @@
-"""Which sessions changed which files, and which lines: kept in memory, for editors, which ask at every look.
+"""Which sessions changed which files, and which lines: kept in memory, for editors, which ask at every look. What came
+home counts no more: it is the project's own.
 
 An answer never waits for git. A session is looked at again after a tool of its agent ended, after a turn, and when
 `mark` is called; whoever wants to know of news adds a listener to the context's `touches`.
@@ -96,7 +97,7 @@ def sessions_at(context: Context, path: str) -> list[SessionTouch]:
 
 
 def mark(context: Context, session_id: str) -> None:
-    """Have a session looked at soon: its files changed."""
+    """Have a session looked at soon: its files changed, or came home."""
     touches = context.touches
     if session_id in touches.looking:
         touches.again.add(session_id)
@@ -141,6 +142,8 @@ async def _touches_of(context: Context, session_id: str) -> dict[str, Touch]:
     if session is None or session.state in {State.ARCHIVED, State.DELETED} or session.purged_at is not None:
         return {}
     if session.base_commit is None or worktree_of(session) is None:
+        return {}
+    if context.collisions.project(session.project_id).is_home(session.id):
         return {}
     diff = await changes.diff(context, session, Against.BASE, ())
     found = {}

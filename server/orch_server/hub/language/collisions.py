@@ -190,7 +190,7 @@ def _diagnostic(editor: "Editor", document: Document, mark: Mark) -> types.Diagn
     session = _session(editor, mark)
     who = _who(editor, mark)
     related = None
-    if editor.capabilities.shows_related_information and (place := _elsewhere(editor, mark)) is not None:
+    if editor.capabilities.shows_related_information and (place := _elsewhere(editor, document, mark)) is not None:
         related = [types.DiagnosticRelatedInformation(place, f"What {who} has there")]
     if mark.collision is None:
         severity, message = types.DiagnosticSeverity.Information, f"{who} changes these lines"
@@ -226,13 +226,13 @@ def _session(editor: "Editor", mark: Mark) -> SessionRecord | None:
     return editor.context.store.session(mark.other)
 
 
-def _elsewhere(editor: "Editor", mark: Mark) -> types.Location | None:
+def _elsewhere(editor: "Editor", document: Document, mark: Mark) -> types.Location | None:
     """Return the other side's lines, where they are in a file."""
     session = _session(editor, mark)
     root = session.worktree_path if session is not None else None
-    if mark.other == CHECKOUT and mark.collision is not None:
-        project = editor.context.store.project(mark.collision.project_id)
-        root = project.path if project is not None else None
+    if mark.other == CHECKOUT and document.path is not None:
+        place = whereabouts.place_of(editor.context, document.path)
+        root = place.project.path if place is not None else None
     if root is None or mark.other_path is None:
         return None
     start = types.Position(max(0, mark.theirs.start_line - 1), 0)
