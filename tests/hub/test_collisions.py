@@ -1,5 +1,6 @@
 """Collisions in an editor: diagnostics on the lines, what they lead to, and what can be done about them."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,27 @@ async def test_what_the_user_changes_is_noted_in_a_worktree_and_leads_to_the_che
     [related] = diagnostics(peer, uri)[1]["relatedInformation"]
     assert related["location"]["uri"] == uri_of(str(world.scratch.path / "numbers.txt"))
     assert related["location"]["range"]["start"]["line"] == 5
+
+
+async def test_a_hover_counts_the_lines_as_they_are_in_the_editor(
+    world: World, connect: Connect, session: SessionRecord
+) -> None:
+    peer = await connect(SHOWS)
+    shifted = "top\n" * 3 + NUMBERS
+    (world.scratch.path / "numbers.txt").write_text(shifted)
+    uri = peer.open(str(world.scratch.path / "numbers.txt"), shifted)
+    text = changed(l12="twelve").replace("\n", "\\n").removesuffix("\\n")
+    other = await world.work(f"[[write numbers.txt {text}]]")
+    await wait_until_async(lambda: lines(diagnostics(peer, uri)) == [(INFORMATION, 15, 15)], 60)
+
+    async def hover(line: int) -> str:
+        asked = {"textDocument": {"uri": uri}, "position": {"line": line - 1, "character": 0}}
+        found = await peer.call("textDocument/hover", asked)
+        return str(found["contents"]["value"]) if found is not None else ""
+
+    while other.id not in await hover(15):
+        await asyncio.sleep(0.003)
+    assert await hover(12) == ""
 
 
 async def test_hover_and_actions_say_who_and_offer_what_can_be_done(

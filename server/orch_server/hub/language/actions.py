@@ -9,7 +9,7 @@ from lsprotocol import types
 from orch_server.agents.adapter import Adapter
 from orch_server.domain.errors import OrchError
 from orch_server.domain.session import LIVE, State
-from orch_server.hub.language.collisions import actions_at
+from orch_server.hub.language.collisions import actions_at, sessions_in
 from orch_server.hub.language.documents import path_of
 from orch_server.hub.language.registry import answers
 from orch_server.hub.language.wording import SOURCE, offer, shortened, state_of
@@ -68,9 +68,8 @@ def _all(editor: "Editor", params: types.CodeActionParams, place: Place) -> Iter
             yield about.read(agent, "Review", "review", "Review this: find bugs, risks and unclear places")
     for session in _sessions(editor, place, here):
         yield about.send(session)
-    for touch in here:
-        if touch.covers(params.range.start.line + 1):
-            yield from _of_session(editor, params.text_document.uri, touch)
+    for touch in sessions_in(editor, params.text_document.uri, params.range.start.line + 1):
+        yield from _of_session(editor, params.text_document.uri, touch)
 
 
 def _of_session(editor: "Editor", uri: str, touch: SessionTouch) -> Iterator[types.CodeAction]:

@@ -18,6 +18,7 @@ from orch_server.hub.language.wording import SOURCE, escaped, offer, shortened, 
 from orch_server.services import whereabouts
 from orch_server.services.marks import Mark, marks
 from orch_server.services.sides import CHECKOUT
+from orch_server.services.touches import SessionTouch
 from orch_server.store.records import SessionRecord
 
 if TYPE_CHECKING:
@@ -159,6 +160,21 @@ def words_at(editor: "Editor", uri: str, line: int, *, markdown: bool, told: Col
             else:
                 found.append("\n".join([harmless(why), *([harmless(asked)] if asked else [])]))
     return found
+
+
+def sessions_in(editor: "Editor", uri: str, line: int) -> list[SessionTouch]:
+    """Return the sessions that changed a line, counted from 1: by the marks of the document where it has them.
+
+    A mark counts the lines as they are in the editor; what is known without one is where a session began.
+    """
+    marks_ = editor.marks.get(uri, ())
+    marked = {mark.other for mark in marks_}
+    here = {mark.other for mark in marks_ if _holds(mark.mine, line)}
+    return [
+        item
+        for item in editor.sessions_at(uri)
+        if (item.session.id in here if item.session.id in marked and not item.in_worktree else item.covers(line))
+    ]
 
 
 def actions_at(editor: "Editor", params: types.CodeActionParams) -> Iterator[types.CodeAction]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lsprotocol import types
 
 from orch_server.domain.readable import harmless
-from orch_server.hub.language.collisions import words_at
+from orch_server.hub.language.collisions import sessions_in, words_at
 from orch_server.hub.language.registry import answers
 from orch_server.hub.language.wording import escaped, shortened, state_of
 from orch_server.services.touches import SessionTouch
@@ -22,7 +22,7 @@ def hover(editor: "Editor", params: types.HoverParams) -> types.Hover | None:
     line = params.position.line + 1
     markdown = editor.capabilities.reads_markdown
     uri = params.text_document.uri
-    found = [item for item in editor.sessions_at(uri) if item.covers(line)]
+    found = sessions_in(editor, uri, line)
     told = words_at(editor, uri, line, markdown=markdown, told={item.session.id for item in found})
     put = _as_markdown if markdown else _as_text
     told += [put(item) for item in found]
