@@ -148,6 +148,18 @@ async def test_files_and_pages_are_shown_in_the_editor(world: World, connect: Co
     assert "and more" in text
 
 
+async def test_what_a_session_left_is_shown_in_the_editor(world: World, connect: Connect) -> None:
+    session = await world.work("[[plan look; mend]] [[say done]]", Action.PLAN)
+    peer = await connect(EVERYTHING)
+    peer.answers.update(SHOWN)
+    for item in (await _execute(peer, "orch.artifacts", session.id))["items"]:
+        kept = await _execute(peer, "orch.artifact", item["id"])
+        uri = (await peer.hears("window/showDocument", len(peer.heard_of("window/showDocument"))))["uri"]
+        assert uri == Path(kept["artifact"]["path"]).as_uri()
+        assert Path(kept["artifact"]["path"]).read_text() == kept["text"]
+    assert "mend" in kept["text"]
+
+
 async def test_a_client_that_cannot_read_pages_is_shown_files_that_grow(world: World, connect: Connect) -> None:
     session = await world.work("[[say hello there]]")
     peer = await connect({"window": {"showDocument": {"support": True}}})
@@ -173,6 +185,7 @@ async def test_every_page_of_a_session_can_be_read(world: World, connect: Connec
     assert "completed (turn_ended)" in await read(f"sessions/{session.id}/session.md")
     assert "+new" in await read(f"sessions/{session.id}/changes.patch")
     assert "a warning" in await read(f"sessions/{session.id}/stderr.log")
+    assert await read(f"sessions/{session.id}/collisions.patch") == "# Nothing collides with this session.\n"
     assert await read(f"sessions/{session.id}/base/src/main.py") == MAIN
     assert await read(f"sessions/{session.id}/base/data/%C3%A9.txt") == FILES["data/é.txt"]
     for wrong in (
