@@ -52,7 +52,6 @@ test-editors: test-vscode test-neovim test-emacs ## orch in real editors
 test-vscode: $(VSIX) ## The extension in a real VS Code, with a browser; screenshots in .tools/vscode-shots
 	tests/editors/vscode/install.sh
 	npm run --silent build
-	npm run --silent test
 	node --test --test-concurrency=1 tests/editors/vscode/
 
 package: $(VSIX) ## The VS Code extension as a .vsix that brings the server: vscode-extension/dist/orch.vsix

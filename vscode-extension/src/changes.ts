@@ -39,15 +39,25 @@ export class Changes implements vscode.Disposable {
       value: file,
     }));
     const file = files.length > 1 ? await pick(items, "Which file?") : files[0];
-    if (!file) return;
-    const [before, after] = sides(this.orch, session, file);
-    if (before && after)
-      await vscode.commands.executeCommand("vscode.diff", before, after, `${file.path} (${session.title})`);
-    else await vscode.commands.executeCommand("vscode.open", after ?? before);
+    if (file) await this.show(session, file);
+  }
+
+  /** Open the changes of one file by its path; all of them where the session changed it no more, or none is named. */
+  async showFile(session: Session, path: string | undefined): Promise<void> {
+    const file = (await this.read(session)).find((each) => each.path === path);
+    if (file) await this.show(session, file);
+    else await this.showAll(session);
   }
 
   dispose(): void {
     this.registration.dispose();
+  }
+
+  private async show(session: Session, file: DiffFile): Promise<void> {
+    const [before, after] = sides(this.orch, session, file);
+    if (before && after)
+      await vscode.commands.executeCommand("vscode.diff", before, after, `${file.path} (${session.title})`);
+    else await vscode.commands.executeCommand("vscode.open", after ?? before);
   }
 
   private async read(session: Session): Promise<DiffFile[]> {

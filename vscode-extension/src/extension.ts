@@ -4,7 +4,10 @@ import * as vscode from "vscode";
 
 import { Changes } from "./changes";
 import * as collisionCommands from "./commands/collisions";
+import * as historyCommands from "./commands/history";
 import * as hubCommands from "./commands/hub";
+import * as languageCommands from "./commands/language";
+import * as leaseCommands from "./commands/leases";
 import * as projectCommands from "./commands/projects";
 import * as sessionCommands from "./commands/sessions";
 import * as startCommands from "./commands/start";
@@ -76,6 +79,9 @@ export function activate(context: vscode.ExtensionContext): Api {
     ...sessionCommands.register({ orch, pages, output, changes, worktrees }),
     ...projectCommands.register(orch),
     ...collisionCommands.register(orch),
+    ...leaseCommands.register(orch),
+    ...historyCommands.register(orch),
+    ...languageCommands.register(orch, changes),
     ...hubCommands.register(orch, sessions, events),
   );
   void client.restart();

@@ -3,34 +3,22 @@
 import * as vscode from "vscode";
 
 import type { Orch } from "../orch";
+import { byUrgency, describe, LOOKS } from "../presentation";
 import { count, harmless, short } from "../readable";
-import type { EventsView } from "../views/events";
+import { FAMILIES, type EventsView } from "../views/events";
 import type { SessionsView } from "../views/sessions";
 import { pick } from "./pick";
 
 const SEARCH_DELAY = 200;
-const FAMILIES = [
-  "agent",
-  "session",
-  "turn",
-  "input",
-  "followup",
-  "run",
-  "worktree",
-  "artifact",
-  "collision",
-  "project",
-  "command",
-  "hub",
-];
-
 export function register(orch: Orch, sessions: SessionsView, events: EventsView): vscode.Disposable[] {
   const command = (name: string, work: () => unknown) =>
     vscode.commands.registerCommand(`orch.${name}`, () => orch.attempt(work));
   return [
     command("restartServer", () => orch.client.restart()),
     command("hub.status", () => status(orch)),
-    command("hub.doctor", () => doctor(orch)),
+    command("hub.doctor", () => inTerminal(orch, "doctor")),
+    command("hub.restart", () => restartHub(orch)),
+    command("demo", () => inTerminal(orch, "demo")),
     command("showOutput", () => orch.log.show()),
     command("agents", () => agents(orch)),
     command("search", () => search(orch)),
@@ -53,12 +41,19 @@ async function status(orch: Orch): Promise<void> {
   await vscode.window.showInformationMessage("orch is well.", { modal: true, detail: detail.join("\n") });
 }
 
-/** Run `orch doctor` where its words can be read. */
-function doctor(orch: Orch): void {
+/** Run a verb of the command line where its words can be read. */
+function inTerminal(orch: Orch, verb: "doctor" | "demo"): void {
   const program = orch.client.program;
   if (!program) throw new Error("No server was found. The output channel of orch says where it was looked for.");
-  const shellArgs = [...program.args, "--cli", "doctor"];
-  vscode.window.createTerminal({ name: "orch doctor", shellPath: program.command, shellArgs }).show();
+  const shellArgs = [...program.args, "--cli", verb];
+  vscode.window.createTerminal({ name: `orch ${verb}`, shellPath: program.command, shellArgs }).show();
+}
+
+/** Have the hub leave, as one does after its program was replaced; whoever is connected starts the next one. */
+async function restartHub(orch: Orch): Promise<void> {
+  const detail = "Agents work on, and the next hub takes them up. Other editors are connected anew, too.";
+  const answer = await vscode.window.showWarningMessage("Restart the hub?", { modal: true, detail }, "Restart");
+  if (answer === "Restart") await orch.call("orch/hub/shutdown");
 }
 
 async function agents(orch: Orch): Promise<void> {
@@ -143,17 +138,17 @@ async function filterEvents(orch: Orch, events: EventsView): Promise<void> {
     if (projectId) events.setFilter({ projectId });
   }
   if (by === "session") {
-    const sessions = [...orch.model.sessions.values()].map(({ title, id }) => ({
-      label: title,
-      description: id,
-      value: id,
+    const sessions = [...orch.model.sessions.values()].sort(byUrgency).map((session) => ({
+      label: `$(${LOOKS[session.state].icon}) ${session.title}`,
+      description: describe(session),
+      value: session.id,
     }));
     const sessionId = await pick(sessions, "Events of which session?");
     if (sessionId) events.setFilter({ sessionId });
   }
   if (by === "type") {
     const family = await pick(
-      FAMILIES.map((name) => ({ label: `${name}.*`, value: name })),
+      Object.entries(FAMILIES).map(([name, icon]) => ({ label: `$(${icon}) ${name}.*`, value: name })),
       "Events of which type?",
     );
     if (family) events.setFilter({ family });

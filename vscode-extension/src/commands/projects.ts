@@ -5,6 +5,7 @@ import * as vscode from "vscode";
 import type { Orch } from "../orch";
 import type { Artifact, Project } from "../protocol";
 import { pick, pickProject, type Given } from "./pick";
+import { changeSettings } from "./projectSettings";
 
 export function register(orch: Orch): vscode.Disposable[] {
   const onProject = (name: string, work: (project: Project) => unknown) =>
@@ -19,6 +20,7 @@ export function register(orch: Orch): vscode.Disposable[] {
     onProject("rename", (project) => rename(orch, project)),
     onProject("trust", (project) => trust(orch, project)),
     onProject("distrust", ({ id }) => orch.call("orch/project/update", { project: id, trusted: false })),
+    onProject("settings", (project) => changeSettings(orch, project)),
     onProject("remove", (project) => remove(orch, project)),
     onProject("openFolder", ({ path }) =>
       vscode.commands.executeCommand("vscode.openFolder", vscode.Uri.file(path), { forceNewWindow: true }),

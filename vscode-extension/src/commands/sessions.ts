@@ -5,7 +5,7 @@ import * as vscode from "vscode";
 import type { Changes } from "../changes";
 import { Orch } from "../orch";
 import type { Output } from "../output";
-import type { Policy, Session } from "../protocol";
+import type { Session } from "../protocol";
 import type { SessionPages } from "../views/sessionPage";
 import { VERBS, type Verb } from "../verbs";
 import type { Worktrees } from "../worktrees";
@@ -13,6 +13,7 @@ import { answer, decide } from "./answering";
 import { deleteWithPreview, purge } from "./cleanup";
 import { apply, commit, undoApply } from "./home";
 import { pick, pickSession, type Given } from "./pick";
+import { pickPolicy } from "./policies";
 
 export interface Parts {
   orch: Orch;
@@ -23,13 +24,6 @@ export interface Parts {
 }
 
 type Work = (session: Session) => unknown;
-
-const POLICIES: { policy: Policy; detail: string }[] = [
-  { policy: "ask", detail: "Everything asks" },
-  { policy: "auto_edit", detail: "Edits inside the worktree are allowed, all else asks" },
-  { policy: "auto_all", detail: "Everything is allowed" },
-  { policy: "deny", detail: "Everything is refused" },
-];
 
 export function register(parts: Parts): vscode.Disposable[] {
   const work = verbs(parts);
@@ -98,13 +92,7 @@ async function rename(orch: Orch, session: Session): Promise<void> {
 }
 
 async function setPolicy(orch: Orch, session: Session): Promise<void> {
-  const items = POLICIES.map(({ policy, detail }) => ({
-    label: policy,
-    description: policy === session.policy ? "now" : "",
-    detail,
-    value: policy,
-  }));
-  const policy = await pick(items, "How are requests for approval decided?");
+  const policy = await pickPolicy(session.policy, "How are requests for approval decided?");
   if (policy) await orch.call("orch/session/update", { session: session.id, policy });
 }
 

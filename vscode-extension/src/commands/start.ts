@@ -6,6 +6,7 @@ import * as vscode from "vscode";
 import type { Orch } from "../orch";
 import type { Action, Parsed, Project, StartSession } from "../protocol";
 import { activeFile, pick, pickAgent, pickProject, projectOf, type Given } from "./pick";
+import { chooseOptions } from "./startOptions";
 
 const ACTIONS: { action: Action; icon: string; detail: string }[] = [
   { action: "implement", icon: "tools", detail: "Changes code, in a worktree and on a branch of its own" },
@@ -47,15 +48,17 @@ async function start(orch: Orch, given: Given): Promise<void> {
     validateInput: (text) => (needsPrompt && !text.trim() ? "Say what is to be done." : undefined),
   });
   if (prompt === undefined) return;
-  await orch.context.globalState.update("lastAgent", agent.name);
-  await orch.context.globalState.update("lastAction", action);
-  await begin(orch, {
+  const chosen = await chooseOptions(orch, {
     agent: agent.name,
     action,
     project: project.id,
     scopePath: scopePath || null,
     prompt: prompt.trim() || null,
   });
+  if (!chosen) return;
+  await orch.context.globalState.update("lastAgent", agent.name);
+  await orch.context.globalState.update("lastAction", action);
+  await begin(orch, chosen);
 }
 
 /** Start a session and show it. */

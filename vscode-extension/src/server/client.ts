@@ -96,7 +96,8 @@ export class Client implements vscode.Disposable {
       {
         documentSelector: [{ scheme: "file" }],
         outputChannel: this.log,
-        initializationOptions: { protocolVersion: PROTOCOL_VERSION },
+        // Who has views of its own is offered no lenses and actions unless it asks for them.
+        initializationOptions: { protocolVersion: PROTOCOL_VERSION, lenses: true, actions: true },
         errorHandler: {
           error: () => ({ action: ErrorAction.Continue, handled: true }),
           closed: () => {

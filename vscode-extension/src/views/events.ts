@@ -13,19 +13,23 @@ export interface EventFilter {
   family?: string;
 }
 
-const ICONS: Record<string, string> = {
+/** The families of types, each with its icon. */
+export const FAMILIES: Record<string, string> = {
   agent: "comment",
-  artifact: "file",
-  collision: "warning",
-  command: "terminal",
-  followup: "reply",
-  hub: "server-process",
-  input: "question",
-  project: "repo",
-  run: "pulse",
   session: "circle-outline",
   turn: "arrow-swap",
+  input: "question",
+  followup: "reply",
+  run: "pulse",
   worktree: "git-branch",
+  checkout: "git-pull-request-go-to-changes",
+  artifact: "file",
+  collision: "warning",
+  lease: "lock",
+  cleanup: "trash",
+  project: "repo",
+  command: "terminal",
+  hub: "server-process",
 };
 
 const MOST_SHOWN = 300;
@@ -74,7 +78,7 @@ export class EventsView implements vscode.TreeDataProvider<Event>, vscode.Dispos
     item.description = [new Date(event.at).toLocaleTimeString(), session && short(session, 30), what]
       .filter(Boolean)
       .join(" · ");
-    item.iconPath = new vscode.ThemeIcon(ICONS[event.type.split(".")[0] ?? ""] ?? "circle-outline");
+    item.iconPath = new vscode.ThemeIcon(FAMILIES[event.type.split(".")[0] ?? ""] ?? "circle-outline");
     item.tooltip = eventLine(event);
     if (event.sessionId) {
       const node = { kind: "session", id: event.sessionId };
