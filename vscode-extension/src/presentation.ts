@@ -1,7 +1,7 @@
 /** How sessions look and in which order they stand, in whatever view. */
 
-import type { Session, State } from "./protocol";
-import { age, plusMinus } from "./readable";
+import type { Event, Session, State } from "./protocol";
+import { age, plusMinus, told } from "./readable";
 
 /** Who waits for the user comes first, then who works, then who failed. */
 const RANK: Record<State, number> = {
@@ -44,4 +44,10 @@ export function describe(session: Session, now?: number): string {
 export function stateWords(session: Session): string {
   const reason = session.reason && session.reason !== "turn_ended" ? ` (${session.reason.replaceAll("_", " ")})` : "";
   return LOOKS[session.state].label + reason;
+}
+
+/** Return what an event tells where there is little room: a file by its name alone. */
+export function toldShortly(event: Event): string {
+  const isArtifact = event.type === "artifact.created" || event.type === "artifact.updated";
+  return isArtifact && "artifact" in event.data ? event.data.artifact.name : told(event);
 }

@@ -6,9 +6,12 @@ import * as vscode from "vscode";
 
 import type { Orch } from "./orch";
 import type { Session } from "./protocol";
+import { short } from "./readable";
 
 const HERE = "Open Here as a Workspace";
 const NEW_WINDOW = "New Window";
+/** The editor shows the name of a workspace's file as that of the window. */
+const LONGEST_NAME = 40;
 
 export class Worktrees implements vscode.Disposable {
   private readonly listening: { dispose(): void };
@@ -87,9 +90,10 @@ export class Worktrees implements vscode.Disposable {
 
   private async saveWorkspace(folders: vscode.Uri[], session: Session): Promise<vscode.Uri> {
     const paths = folders.map((folder) => folder.fsPath);
-    const name = createHash("sha256").update(paths.join("\0")).digest("hex").slice(0, 12);
-    const directory = vscode.Uri.joinPath(this.orch.context.globalStorageUri, "workspaces");
-    const file = vscode.Uri.joinPath(directory, `${session.projectSlug}-${name}.code-workspace`);
+    const own = createHash("sha256").update(paths.join("\0")).digest("hex").slice(0, 12);
+    const directory = vscode.Uri.joinPath(this.orch.context.globalStorageUri, "workspaces", own);
+    const title = short(session.title.replace(/[^\p{L}\p{N} .-]/gu, " "), LONGEST_NAME);
+    const file = vscode.Uri.joinPath(directory, `${session.projectSlug} with ${title}.code-workspace`);
     const worktree = { path: paths.at(-1), name: nameOf(session) };
     const content = { folders: [...paths.slice(0, -1).map((path) => ({ path })), worktree] };
     await vscode.workspace.fs.createDirectory(directory);

@@ -26,6 +26,23 @@ after(async () => {
   await machine.end();
 });
 
+/** Choose what the light bulb offers on the line that collides. */
+async function choose(action) {
+  await window.page.locator(".monaco-editor .view-line", { hasText: "return price" }).first().click();
+  await until(async () => {
+    await window.page.keyboard.press("Control+.");
+    return window.page
+      .locator(".action-widget .monaco-list-row", { hasText: action })
+      .first()
+      .waitFor({ timeout: 5_000 })
+      .then(
+        () => true,
+        () => false,
+      );
+  }, `the action ${action}`);
+  await window.page.locator(".action-widget .monaco-list-row", { hasText: action }).first().click();
+}
+
 function squiggles(kind) {
   return window.page.locator(`.monaco-editor .squiggly-${kind}`);
 }
@@ -58,6 +75,28 @@ test(
     await window.shot("31-would-not-merge");
 
     await window.command("View: Hide Panel");
+
+    // What lies above the file, and what the light bulb offers on such a line.
+    const lens = (words) => window.page.locator(".monaco-editor .codelens-decoration a", { hasText: words }).first();
+    await lens("2 sessions here").waitFor();
+    await lens(/demo, completed/).waitFor();
+    await window.shot("33-code-lenses", "lenses");
+    await lens(/demo, completed/).click();
+    await window.page.locator(".monaco-diff-editor").first().waitFor();
+    await window.page.locator(".tab.active", { hasText: FILE }).waitFor();
+    await window.shot("34-from-a-lens");
+    await window.command("View: Close Editor");
+    await lens("2 sessions here").click();
+    await window.rows("Sessions").first().waitFor();
+    await choose("Compare with demo");
+    await window.page.locator(".monaco-diff-editor").first().waitFor();
+    await window.shot("35-both-sides");
+    await window.command("View: Close Editor");
+    await choose("Tell demo: Round prices up");
+    await window.notification("is told what the other side changed").first().waitFor();
+    await window.sessionIs("Round prices up", "completed");
+    await until(() => machine.sessions().some(({ turns }) => turns === 2), "the turn in which it is told");
+
     for (const session of sessions) machine.orch("delete", session, "--yes");
     await until(async () => (await squiggles("warning").count()) === 0, "the end of the warnings");
     await until(async () => (await squiggles("info").count()) === 0, "the end of the notes");

@@ -7,8 +7,8 @@ import { Machine, ROOT, VSIX } from "./rig.mjs";
 
 const SESSIONS = 500;
 const MOST_TO_OPEN = 300;
-/** A frame that takes longer is seen as a jerk. */
-const LONGEST_FRAME = 100;
+/** One frame in twenty may take longer: it is seen as a jerk. A machine that draws slowly at rest is forgiven twice that. */
+const SLOW_FRAME = 50;
 
 test("500 sessions and 50,000 events", { timeout: 600_000 }, async (context) => {
   const machine = new Machine();
@@ -31,11 +31,13 @@ test("500 sessions and 50,000 events", { timeout: 600_000 }, async (context) => 
     await window.page.locator('.monaco-list-row[aria-level="2"]').first().waitFor();
     await window.page.locator(".pane-header", { hasText: "Dashboard" }).first().click(); // it leaves the room to the tree
     const opened = await best(3, () => timeToOpen(window.page));
-    const frames = await scroll(window.page);
-    context.diagnostic(`the tree opens in ${opened.toFixed(0)} ms; frames while scrolling: ${JSON.stringify(frames)}`);
-    await window.shot("30-many-sessions");
+    const atRest = await frames(window.page);
+    const scrolling = await scroll(window.page);
+    const measures = `frames at rest ${JSON.stringify(atRest)}, while scrolling ${JSON.stringify(scrolling)}`;
+    context.diagnostic(`the tree opens in ${opened.toFixed(0)} ms; ${measures}`);
+    await window.shot("29-many-sessions");
     assert.ok(opened < MOST_TO_OPEN, `${opened} ms to open the tree`);
-    assert.ok(frames.typical < LONGEST_FRAME, JSON.stringify(frames));
+    assert.ok(scrolling.slow < Math.max(SLOW_FRAME, 2 * atRest.slow), measures);
   } finally {
     await machine.end();
   }
@@ -67,23 +69,28 @@ function timeToOpen(page) {
   });
 }
 
-/** Scroll through the whole tree and return how long its frames took: the middle one, one in twenty, the longest. */
+/** Scroll through the whole tree and return how long its frames took. */
 async function scroll(page) {
   const box = await page.locator('.monaco-list-row[aria-level="2"]').first().boundingBox();
   await page.mouse.move(box.x + 40, box.y + 5);
-  const measured = page.evaluate(async () => {
-    const frames = [];
-    let last = performance.now();
-    const end = last + 4_000;
-    while (last < end) {
-      const now = await new Promise((resolve) => requestAnimationFrame(() => resolve(performance.now())));
-      frames.push(now - last);
-      last = now;
-    }
-    frames.sort((one, other) => one - other);
-    const at = (part) => Math.round(frames[Math.floor(part * (frames.length - 1))]);
-    return { typical: at(0.5), slow: at(0.95), longest: at(1) };
-  });
+  const measured = frames(page);
   for (let index = 0; index < 60; index++) await page.mouse.wheel(0, 200);
   return measured;
+}
+
+/** Return how long the frames of some seconds take: the middle one, one in twenty, the longest. */
+function frames(page) {
+  return page.evaluate(async () => {
+    const taken = [];
+    let last = performance.now();
+    const end = last + 3_000;
+    while (last < end) {
+      const now = await new Promise((resolve) => requestAnimationFrame(() => resolve(performance.now())));
+      taken.push(now - last);
+      last = now;
+    }
+    taken.sort((one, other) => one - other);
+    const at = (part) => Math.round(taken[Math.floor(part * (taken.length - 1))]);
+    return { typical: at(0.5), slow: at(0.95), longest: at(1) };
+  });
 }

@@ -14,10 +14,32 @@ interface Choice<T> extends vscode.QuickPickItem {
   value: T;
 }
 
+/** A page that gets the focus back from the palette takes it from a list that was only just opened, which closes it. */
+const JUST_OPENED = 500;
+
 /** Return what the user picks, or undefined if they leave. */
-export async function pick<T>(items: Choice<T>[], placeHolder: string, title?: string): Promise<T | undefined> {
-  const options = { placeHolder, title, matchOnDescription: true, matchOnDetail: true };
-  return (await vscode.window.showQuickPick(items, options))?.value;
+export function pick<T>(items: Choice<T>[], placeholder: string, title?: string): Promise<T | undefined> {
+  const box = vscode.window.createQuickPick<Choice<T>>();
+  Object.assign(box, { items, placeholder, title, matchOnDescription: true, matchOnDetail: true });
+  return new Promise((resolve) => {
+    let mayReturn = true;
+    const opened = performance.now();
+    box.onDidAccept(() => {
+      mayReturn = false;
+      resolve(box.selectedItems[0]?.value);
+      box.hide();
+    });
+    box.onDidHide(() => {
+      if (mayReturn && performance.now() - opened < JUST_OPENED) {
+        mayReturn = false;
+        box.show();
+        return;
+      }
+      resolve(undefined);
+      box.dispose();
+    });
+    box.show();
+  });
 }
 
 /** Return the session that is given, else the one the user picks of those for which the verb makes sense. */

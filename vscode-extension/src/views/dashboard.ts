@@ -5,15 +5,17 @@ import * as vscode from "vscode";
 import { activeFile, projectOf } from "../commands/pick";
 import { begin } from "../commands/start";
 import { coalesced, type Orch } from "../orch";
-import { byUrgency, describe, stateWords } from "../presentation";
-import type { Session } from "../protocol";
-import { isEmpty, short, told } from "../readable";
+import { byUrgency, describe, stateWords, toldShortly } from "../presentation";
+import type { Event, Session } from "../protocol";
+import { isEmpty, short } from "../readable";
 import type { FromDashboard, Line, ToDashboard } from "./messages";
 import { pageHtml, pageOptions } from "./page";
 
 const BEAT = 250;
 const MOST_LINES = 20;
 const MOST_EVENTS = 12;
+/** What is of no interest at a glance; the view of events has it. */
+const SMALL: ReadonlySet<Event["type"]> = new Set(["session.updated", "agent.usage", "run.exited"]);
 
 export class DashboardView implements vscode.WebviewViewProvider, vscode.Disposable {
   private view: vscode.WebviewView | undefined;
@@ -89,7 +91,7 @@ export class DashboardView implements vscode.WebviewViewProvider, vscode.Disposa
       verb,
     });
     const [waiting, active, failures] = [of("waiting_for_user"), of("running", "created"), of("failed")];
-    const recent = model.recent.slice(-MOST_EVENTS * 3).filter((event) => !isEmpty(event));
+    const recent = model.recent.slice(-MOST_EVENTS * 5).filter((event) => !isEmpty(event) && !SMALL.has(event.type));
     return {
       type: "state",
       notice:
@@ -119,7 +121,7 @@ export class DashboardView implements vscode.WebviewViewProvider, vscode.Disposa
       recent: recent
         .slice(-MOST_EVENTS)
         .reverse()
-        .map((event) => `${event.type}  ${short(told(event), 80)}`),
+        .map((event) => `${event.type}  ${short(toldShortly(event), 80)}`),
       agents: this.agents,
       projects: [...model.projects.values()].map(({ id, slug }) => ({ id, slug })),
       project: projectOf(this.orch, activeFile())?.id ?? "",

@@ -3,8 +3,9 @@
 import * as vscode from "vscode";
 
 import { coalesced, type Orch } from "../orch";
+import { toldShortly } from "../presentation";
 import type { Event } from "../protocol";
-import { eventLine, harmless, isEmpty, short, told } from "../readable";
+import { eventLine, harmless, isEmpty, short } from "../readable";
 
 export interface EventFilter {
   projectId?: string;
@@ -33,6 +34,7 @@ export const FAMILIES: Record<string, string> = {
 };
 
 const MOST_SHOWN = 300;
+const TIME = new Intl.DateTimeFormat(undefined, { timeStyle: "medium", hourCycle: "h23" });
 
 export class EventsView implements vscode.TreeDataProvider<Event>, vscode.Disposable {
   readonly view: vscode.TreeView<Event>;
@@ -74,8 +76,8 @@ export class EventsView implements vscode.TreeDataProvider<Event>, vscode.Dispos
     const item = new vscode.TreeItem(event.type);
     item.id = String(event.seq);
     const session = event.sessionId ? (this.orch.session(event.sessionId)?.title ?? event.sessionId) : undefined;
-    const what = harmless(short(told(event), 120));
-    item.description = [new Date(event.at).toLocaleTimeString(), session && short(session, 30), what]
+    const what = harmless(short(toldShortly(event), 120));
+    item.description = [TIME.format(new Date(event.at)), what, session && short(session, 30)]
       .filter(Boolean)
       .join(" · ");
     item.iconPath = new vscode.ThemeIcon(FAMILIES[event.type.split(".")[0] ?? ""] ?? "circle-outline");

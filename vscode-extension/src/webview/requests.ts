@@ -38,7 +38,12 @@ function approval(request: InputRequest, respond: (reply: Reply) => void): HTMLE
 
 function questions(request: InputRequest, respond: (reply: Reply) => void): HTMLElement {
   const fields = request.questions.map((question) => field(request.id, question));
-  const form = h("form", {}, ...fields.map(({ element }) => element), h("button", { className: "primary" }, "Answer"));
+  const form = h(
+    "form",
+    { aria: { label: "Your answer" } },
+    ...fields.map(({ element }) => element),
+    h("button", { className: "primary" }, "Answer"),
+  );
   form.onsubmit = (event) => {
     event.preventDefault();
     respond({ answers: fields.map(({ read }) => read()) });

@@ -55,7 +55,12 @@ const text = h("textarea", {
 });
 const mode = h("select", { aria: { label: "When it is delivered" } });
 const send = h("button", { className: "primary" }, "Send");
-const form = h("form", { className: "follow-up" }, text, h("div", { className: "buttons" }, mode, send));
+const form = h(
+  "form",
+  { className: "follow-up", aria: { label: "Talk to the agent" } },
+  text,
+  h("div", { className: "buttons" }, mode, send),
+);
 
 mode.append(
   h("option", { value: "queue" }, "When the turn ends"),
