@@ -15,7 +15,7 @@ let over = false;
 before(async () => {
   shop = machine.repository("shop");
   machine.orch("projects", "add", shop);
-  await machine.startCode();
+  await machine.startCode({ settings: { "files.autoSave": "off" } }); // what the user types is not to reach the disk
   await machine.startBrowser();
   window = await machine.window(machine.workspace(shop));
   await window.showOrch();

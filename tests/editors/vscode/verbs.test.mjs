@@ -28,6 +28,7 @@ before(async () => {
   await machine.startBrowser();
   window = await machine.window(shop);
   await window.showOrch();
+  await window.page.getByRole("button", { name: "Start a Session" }).first().waitFor(); // it is connected
 });
 
 after(async () => machine.end());
@@ -235,9 +236,8 @@ step("a session's page and the dashboard are used by keyboard and by ear", async
   assert.ok(places[0] >= 0, stops.join(", "));
   await window.shot("51-by-keyboard");
   // The answer is given without the mouse.
-  await page.getByLabel("Red").focus();
+  await page.getByRole("radio", { name: "Red" }).focus();
   await window.page.keyboard.press("ArrowDown");
-  await window.page.keyboard.press("Tab");
   await window.page.keyboard.press("Enter");
   await window.sessionIs("Ask me", "completed");
   assert.match(machine.orch("transcript", session("Ask me").id), /Blue/);

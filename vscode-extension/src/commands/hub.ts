@@ -58,7 +58,8 @@ async function restartHub(orch: Orch): Promise<void> {
 
 async function agents(orch: Orch): Promise<void> {
   const { items } = await orch.call("orch/agent/list");
-  const shown = items.map((agent) => ({
+  const usableFirst = items.sort((one, other) => Number(other.available) - Number(one.available));
+  const shown = usableFirst.map((agent) => ({
     label: `$(${agent.available ? "check" : "circle-slash"}) ${agent.displayName}`,
     description: [agent.name, agent.version].filter(Boolean).join(" "),
     detail: agent.available ? (agent.path ?? undefined) : agent.hint,

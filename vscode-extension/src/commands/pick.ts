@@ -15,23 +15,23 @@ interface Choice<T> extends vscode.QuickPickItem {
 }
 
 /** A page that gets the focus back from the palette takes it from a list that was only just opened, which closes it. */
-const JUST_OPENED = 500;
+const JUST_OPENED = 800;
 
 /** Return what the user picks, or undefined if they leave. */
 export function pick<T>(items: Choice<T>[], placeholder: string, title?: string): Promise<T | undefined> {
   const box = vscode.window.createQuickPick<Choice<T>>();
   Object.assign(box, { items, placeholder, title, matchOnDescription: true, matchOnDetail: true });
   return new Promise((resolve) => {
-    let mayReturn = true;
+    let accepted = false;
     const opened = performance.now();
     box.onDidAccept(() => {
-      mayReturn = false;
+      accepted = true;
       resolve(box.selectedItems[0]?.value);
       box.hide();
     });
     box.onDidHide(() => {
-      if (mayReturn && performance.now() - opened < JUST_OPENED) {
-        mayReturn = false;
+      if (!accepted && performance.now() - opened < JUST_OPENED) {
+        box.items = [...items]; // a list that was closed has lost its rows
         box.show();
         return;
       }

@@ -37,7 +37,7 @@ function approval(request: InputRequest, respond: (reply: Reply) => void): HTMLE
 }
 
 function questions(request: InputRequest, respond: (reply: Reply) => void): HTMLElement {
-  const fields = request.questions.map((question) => field(request.id, question));
+  const fields = request.questions.map((question) => field(request, question));
   const form = h(
     "form",
     { aria: { label: "Your answer" } },
@@ -51,8 +51,9 @@ function questions(request: InputRequest, respond: (reply: Reply) => void): HTML
   return form;
 }
 
-function field(request: string, question: Question): { element: HTMLElement; read: () => QuestionAnswer } {
-  const name = `${request}-${question.id}`;
+function field(request: InputRequest, question: Question): { element: HTMLElement; read: () => QuestionAnswer } {
+  const name = `${request.id}-${question.id}`;
+  const asked = question.header ? `${question.header}: ${question.text}` : question.text;
   const choices = question.options.map((option) => {
     const input = h("input", { type: question.multiSelect ? "checkbox" : "radio", name, value: option.id });
     return {
@@ -69,7 +70,7 @@ function field(request: string, question: Question): { element: HTMLElement; rea
   const element = h(
     "fieldset",
     {},
-    h("legend", {}, question.header ? `${question.header}: ${question.text}` : question.text),
+    h("legend", { className: asked === request.title ? "hidden-words" : "" }, asked), // not seen twice
     ...choices.map(({ label }) => label),
     (question.allowsText || choices.length === 0) && text,
   );
