@@ -1,6 +1,10 @@
-"""What all tests share: the option that writes expected files anew."""
+"""What all tests share: the option that writes expected files anew, and the marker `ordinary`."""
+
+import os
 
 import pytest
+
+from tests.ordinary import run_as_ordinary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -12,3 +16,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update_expected(request: pytest.FixtureRequest) -> bool:
     """Whether expected files are to be written instead of compared."""
     return bool(request.config.getoption("--update-expected"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Have what root would see wrongly run as somebody else."""
+    if os.geteuid() != 0 or pyfuncitem.get_closest_marker("ordinary") is None:
+        return None
+    run_as_ordinary(pyfuncitem)
+    return True

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 Figures = dict[str, dict[str, Any]]
@@ -21,6 +22,19 @@ def count(family: str, name: str) -> None:
     def add(kept: Figures) -> None:
         family_kept = kept.setdefault(family, {})
         family_kept[name] = family_kept.get(name, 0) + 1
+
+    _change(add)
+
+
+def take_over(other: Path) -> None:
+    """Put the figures that another process kept in a file of its own to those of the run."""
+    if not other.exists():
+        return
+    found: Figures = json.loads(other.read_text())
+
+    def add(kept: Figures) -> None:
+        for family, values in found.items():
+            kept.setdefault(family, {}).update(values)
 
     _change(add)
 

@@ -1,15 +1,13 @@
 """Defects are planted into a copy of the server, one at a time, and the named test must notice each (C.14)."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import orch_server
+from tests.again import run_again
 from tests.faults.figures import count
 from tests.faults.planted import PLANTED, Planted
 
@@ -44,13 +42,7 @@ def test_a_planted_defect_is_caught(planted: Planted, tmp_path: Path) -> None:
     file = copy / "orch_server" / planted.file
     file.write_text(file.read_text().replace(planted.old, planted.new))
     compile(file.read_text(), str(file), "exec")
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{planted.caught_by}"],
-        cwd=TESTS.parent,
-        env={**os.environ, "PYTHONPATH": str(copy), "FULL": "", "FIGURES": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    clean = {"PYTHONPATH": str(copy), "FULL": "", "FIGURES": ""}
+    done = run_again(f"tests/{planted.caught_by}", "-x", environment=clean)
     assert done.returncode == 1, f"{planted.what} was not caught:\n{done.stdout[-1500:]}{done.stderr[-500:]}"
     count("planted defects", "caught")

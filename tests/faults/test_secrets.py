@@ -85,6 +85,7 @@ def test_what_is_ignored_is_not_pushed(driver: Driver, tmp_path: Path) -> None:
     assert b"x\n" in pushed
 
 
+@pytest.mark.ordinary
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_all_that_is_made_is_for_its_user_alone(umask: int, tmp_path: Path, zygote: Zygote) -> None:
     home = new_home(tmp_path)
@@ -105,6 +106,7 @@ def test_all_that_is_made_is_for_its_user_alone(umask: int, tmp_path: Path, zygo
         assert list(open_to_others(tmp_path / "run" / "orch")) == []
 
 
+@pytest.mark.ordinary
 @pytest.mark.parametrize("umask", ["000", "777"])
 def test_a_hub_that_a_client_starts_is_private_too(umask: str, tmp_path: Path) -> None:
     home = OrchHome(tmp_path)

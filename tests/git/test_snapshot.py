@@ -381,7 +381,7 @@ async def test_the_projects_objects_are_found_at_any_path(git: Git, tmp_path: Pa
     assert taken.tree == room.scratch.git("rev-parse", "HEAD^{tree}").strip()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.ordinary
 async def test_an_unreadable_file_is_an_error(room: Room) -> None:
     made = await room.create()
     Path(made.path, "README.md").write_text("secret\n")

@@ -106,7 +106,6 @@ def _greet(
 
 def _start(places: Places, environment: Mapping[str, str]) -> bool:
     """Start a hub where there is still none; false if it was killed before it could say why it cannot serve."""
-    os.makedirs(places.home, mode=0o700, exist_ok=True)
     with _start_lock(places):
         other = _connect(places)
         if other is not None:
@@ -143,7 +142,12 @@ def _hub_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def _start_lock(places: Places) -> Iterator[None]:
-    descriptor = os.open(os.path.join(places.home, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    before = os.umask(0o077)  # the caller's may take from its owner too, who could not enter this home any more
+    try:
+        os.makedirs(places.home, mode=0o700, exist_ok=True)
+        descriptor = os.open(os.path.join(places.home, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    finally:
+        os.umask(before)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
