@@ -3,13 +3,13 @@
 import errno
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from tests.faults.driver import Driver, Zygote
-from tests.faults.scenario import complete, new_home
+from tests.faults.mounts import LIMITS, WITHOUT_RIGHTS, mount_small
+from tests.faults.scenario import complete, new_home, start
 from tests.lsp import Failed
 from tests.world import Known, digest_of, tree_of
 
@@ -22,12 +22,10 @@ def main(case: str, directory: str) -> None:
     """Fill the file system while agents work, free it again, and print what was acknowledged meanwhile."""
     root = Path(directory)
     small = root / ("orch" if case != "project" else "shop")
-    small.mkdir()
-    options = f"{SIZE},mode=0700" + (f",{FEW_INODES}" if case == "inodes" else "")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(small)], check=True)
+    mount_small(small, f"{SIZE},{FEW_INODES}" if case == "inodes" else SIZE)
     home = new_home(root)
-    home.configure("[limits]\nidle_seconds = 0.2\nstart_free_bytes = 0\nmin_free_bytes = 0\n")
-    zygote = Zygote()
+    home.configure(LIMITS)
+    zygote = Zygote(WITHOUT_RIGHTS)
     try:
         with Driver(home, zygote) as driver:
             print(json.dumps({"acknowledged": _play(driver, case, small)}))
@@ -39,10 +37,10 @@ def _play(driver: Driver, case: str, small: Path) -> int:
     shop = driver.home.root / "shop"
     untouched = {shop: digest_of(shop)}
     driver.call("orch/project/add", path=str(shop))
-    done = _start(driver, "[[write made.txt hello]] [[say hi]]")
+    done = start(driver, "[[write made.txt hello]] [[say hi]]")
     complete(driver, done)
     content = tree_of(shop / ".orchestrator" / "worktrees" / done)
-    working = _start(driver, "[[write early.txt x]] [[count 0 5]]")
+    working = start(driver, "[[write early.txt x]] [[count 0 5]]")
     driver.until(working, "running")
     driver.read_events()
     before = len(driver.told)
@@ -89,11 +87,6 @@ def _play(driver: Driver, case: str, small: Path) -> int:
     assert tree_of(shop / ".orchestrator" / "worktrees" / done) == content
     driver.settle(Known(untouched, contents={done: content}))
     return len(driver.told) - before
-
-
-def _start(driver: Driver, prompt: str) -> str:
-    what = {"agent": "demo", "action": "implement", "project": "shop", "prompt": prompt}
-    return str(driver.call("orch/session/start", **what)["id"])
 
 
 def _check(method: str, refusal: Failed) -> None:

@@ -41,8 +41,8 @@ def new_home(root: Path) -> OrchHome:
 def working(driver: Driver) -> Known:
     """Start, stream, questions, a follow-up, stop, resume, archive."""
     known = _begin(driver)
-    first = _start(driver, "[[write made.txt hello]] [[say hi]] [[count 20 1]]")
-    asking = _start(driver, "[[approve build]] [[ask Which? | Red | Blue]] [[ask-secret Token?]] [[say on]] [[hang]]")
+    first = start(driver, "[[write made.txt hello]] [[say hi]] [[count 20 1]]")
+    asking = start(driver, "[[approve build]] [[ask Which? | Red | Blue]] [[ask-secret Token?]] [[say on]] [[hang]]")
     complete(driver, first)
     for _ in range(3):
         _answer(driver, asking)
@@ -63,9 +63,7 @@ def working(driver: Driver) -> Known:
 def away(driver: Driver) -> Known:
     """Delete, restore, a worktree that was removed behind our back, purge."""
     known = _begin(driver)
-    session = _start(
-        driver, "[[write made.txt hello]] [[commit made]] [[append made.txt more]] [[write x.log ignored]]"
-    )
+    session = start(driver, "[[write made.txt hello]] [[commit made]] [[append made.txt more]] [[write x.log ignored]]")
     complete(driver, session)
     tree = _worktree(driver, session)
     content = tree_of(tree)
@@ -76,7 +74,7 @@ def away(driver: Driver) -> Known:
     shutil.rmtree(tree)
     driver.call("orch/session/restore", session=session)
     assert (tree / "made.txt").read_text() == "hello\nmore\n"
-    kept = _start(driver, "[[write kept.txt kept]]")
+    kept = start(driver, "[[write kept.txt kept]]")
     complete(driver, kept)
     content = tree_of(_worktree(driver, kept))
     _delete(driver, kept)
@@ -88,7 +86,7 @@ def home(driver: Driver) -> Known:
     """Commit, bring the work home, take it back, bring it home as a commit."""
     known = _begin(driver)
     shop = driver.home.root / "shop"
-    session = _start(driver, "[[write made.txt hello]] [[append README.md more]]")
+    session = start(driver, "[[write made.txt hello]] [[append README.md more]]")
     complete(driver, session)
     driver.call("orch/session/commit", session=session, message="made")
     _apply(driver, session, strategy="patch")
@@ -121,7 +119,8 @@ def _begin(driver: Driver) -> Known:
     return known
 
 
-def _start(driver: Driver, prompt: str) -> str:
+def start(driver: Driver, prompt: str) -> str:
+    """Start a session of the demo agent in `shop` and return its id."""
     session: str = driver.call("orch/session/start", agent="demo", action="implement", project="shop", prompt=prompt)[
         "id"
     ]

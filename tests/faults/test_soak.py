@@ -9,7 +9,7 @@ import pytest
 from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
-from tests.faults.scenario import complete, new_home
+from tests.faults.scenario import complete, new_home, start
 from tests.world import Known, digest_of, resident
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1200)]
@@ -25,7 +25,7 @@ def test_nothing_grows(tmp_path: Path, zygote: Zygote) -> None:
         shop = tmp_path / "shop"
         untouched = {shop: digest_of(shop)}
         driver.call("orch/project/add", path=str(shop))
-        talking = [_start(driver, "[[count 0 20]]") for _ in range(TALKING)]
+        talking = [start(driver, "[[count 0 20]]") for _ in range(TALKING)]
         for session in talking:
             driver.until(session, "running")
         kills = done = 0
@@ -35,7 +35,7 @@ def test_nothing_grows(tmp_path: Path, zygote: Zygote) -> None:
             driver.call("orch/hub/status")
             small, few = resident(driver.hub or 0), _descriptors(driver)
             while time.monotonic() < next_kill:
-                session = _start(driver, "[[write a.txt x]] [[say hi]]")
+                session = start(driver, "[[write a.txt x]] [[say hi]]")
                 complete(driver, session)
                 driver.call("orch/session/delete", session=session)
                 done += 1
@@ -47,11 +47,6 @@ def test_nothing_grows(tmp_path: Path, zygote: Zygote) -> None:
             driver.call("orch/session/stop", session=session)
         counted = driver.settle(Known(untouched))
         record("soak", seconds=SECONDS, kills=kills, sessions=done + TALKING, events=counted["events"])
-
-
-def _start(driver: Driver, prompt: str) -> str:
-    what = {"agent": "demo", "action": "implement", "project": "shop", "prompt": prompt}
-    return str(driver.call("orch/session/start", **what)["id"])
 
 
 def _descriptors(driver: Driver) -> int:

@@ -1,5 +1,7 @@
 """Everything that can go wrong in a way a user can act on, with its code on the wire."""
 
+import errno
+import os
 from enum import Enum
 from typing import Any
 
@@ -66,3 +68,23 @@ def not_found(what: str, name: str, *, hint: str = "", **data: Any) -> OrchError
 def invalid_params(message: str, *, hint: str = "", **data: Any) -> OrchError:
     """Return the error for a request whose parameters cannot be meant."""
     return OrchError(ErrorKind.INVALID_PARAMS, message, hint=hint, **data)
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_OF_THE_DISK = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+
+def of_the_disk(error: BaseException) -> OrchError | None:
+    """Return the error for what the disk refused, and None for any other, which is a mistake of ours."""
+    if not isinstance(error, OSError) or error.errno not in _FULL | _OF_THE_DISK:
+        return None
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
+    if error.errno in _FULL:
+        return OrchError(
+            ErrorKind.DISK_FULL, f"{error.strerror}{where}.", hint="Free some space; orch goes on by itself."
+        )
+    return OrchError(
+        ErrorKind.CONFLICT,
+        f"The disk refuses: {error.strerror}{where}.",
+        hint="Is it mounted read-only, or not writable for you? Nothing was lost; try again when it can be written.",
+    )

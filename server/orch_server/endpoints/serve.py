@@ -26,9 +26,8 @@ _REFUSALS = (OrchError, AddressRefused, ConfigError, OSError)
 
 def run_hub(ready_fd: int | None) -> int:
     """Be the hub until it leaves. `ready_fd` hears "ready", "another", or why it cannot start."""
-    places = _prepare()
     try:
-        asyncio.run(_serve(places, ready_fd))
+        asyncio.run(_serve(_prepare(), ready_fd))
     except AnotherHub:
         _tell(ready_fd, "another")
         return ANOTHER_HUB
@@ -43,11 +42,10 @@ def run_hub(ready_fd: int | None) -> int:
 
 def run_standalone() -> int:
     """Serve one client on standard input and output, with the hub in this process."""
-    places = _prepare()
     try:
-        return asyncio.run(_serve_one(places))
-    except AnotherHub:
-        print(f"orch-server: a hub runs for {places.home}; --standalone needs a home of its own.", file=sys.stderr)
+        return asyncio.run(_serve_one(_prepare()))
+    except AnotherHub as error:
+        print(f"orch-server: a hub runs ({error}); --standalone needs a home of its own.", file=sys.stderr)
         return ANOTHER_HUB
     except _REFUSALS as error:
         print(f"orch-server: {_explained(error)}", file=sys.stderr)

@@ -146,6 +146,8 @@ def _start_lock(places: Places) -> Iterator[None]:
     try:
         os.makedirs(places.home, mode=0o700, exist_ok=True)
         descriptor = os.open(os.path.join(places.home, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HubUnreachable(f"No hub can be started in {places.home}: {error}") from error
     finally:
         os.umask(before)
     try:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, get_type_hints
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.errors import ErrorKind, OrchError, of_the_disk
 from orch_server.domain.ids import random_id
 from orch_server.domain.wire import Params
 from orch_server.services.context import Caller, Context, Environment, RequestKey
@@ -183,6 +183,9 @@ def error_of(error: BaseException) -> tuple[int, str, dict[str, Any]]:
             "The request was cancelled.",
             {"kind": ErrorKind.CANCELLED.wire_name, "hint": ""},
         )
+    if (refused := of_the_disk(error)) is not None:
+        log.warning("The disk refused", exc_info=error)
+        return error_of(refused)
     reference = random_id(8)
     log.error("Internal error %s", reference, exc_info=error)
     return (

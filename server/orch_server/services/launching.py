@@ -8,7 +8,7 @@ import uuid
 from dataclasses import replace
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
-from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.errors import ErrorKind, OrchError, of_the_disk
 from orch_server.domain.events import AgentLog, FollowUpQueued
 from orch_server.domain.ids import random_id
 from orch_server.domain.session import (
@@ -94,14 +94,13 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
         except BaseException:
             context.governor.release(session_id)
             raise
-    except OrchError as error:
-        reason = _REASONS.get(error.kind, Reason.WORKTREE_FAILED)
-        message = f"{error.message} {error.hint}".strip()
+    except Exception as error:
+        known = error if isinstance(error, OrchError) else of_the_disk(error)
+        reason, message = Reason.AGENT_ERROR, f"Something went wrong inside orch; {context.places.log} says what."
+        if known is not None:
+            reason = _REASONS.get(known.kind, Reason.WORKTREE_FAILED)
+            message = f"{known.message} {known.hint}".strip()
         await context.store.write(lambda transaction: _fail(transaction, session_id, reason, message))
-        raise
-    except Exception:
-        message = f"Something went wrong inside orch; {context.places.log} says what."
-        await context.store.write(lambda transaction: _fail(transaction, session_id, Reason.AGENT_ERROR, message))
         raise
 
 
