@@ -23,7 +23,7 @@ from tests.lsp import Failed, RawClient
 from tests.waiting import wait_until
 from tests.world import Known, check_world
 
-PATIENCE = 60.0
+PATIENCE = 180.0
 Json = dict[str, Any]
 
 

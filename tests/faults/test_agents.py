@@ -17,7 +17,7 @@ from tests.faults.scenario import new_home
 from tests.waiting import wait_until
 from tests.world import LARGEST_HUB, Known, World, digest_of, resident
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 STOPPED = {
     "ignores_signals",
