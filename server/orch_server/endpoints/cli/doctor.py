@@ -37,9 +37,10 @@ def doctor(as_json: bool) -> int:
         show.as_json({"checks": [dict(zip(names, finding, strict=True)) for finding in findings]})
     else:
         for name, well, found, advice in findings:
-            show.line(f"{'ok  ' if well else 'BAD '} {name:<10} {found}")
+            mark = "BAD" if not well else "--" if advice else "ok"  # "--": it works without
+            show.line(f"{mark:<4} {name:<16}  {found}")
             if advice:
-                show.line(f"                {advice}")
+                show.line(f"{'':<23}{advice}")
     return DONE if all(well for _, well, _, _ in findings) else FAILED
 
 
