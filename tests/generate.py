@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import io
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,24 +46,46 @@ def cli_usage() -> str:
         "of its method as one JSON document, or one document a line where it streams; messages go to standard error.",
         "Below each verb is its type, and [cli-json.schema.json](cli-json.schema.json) has all of them as JSON Schema.",
         "With `--follow` the events come before it, one a line. A list has all items, and `nextCursor` null.",
+        "",
+        "Verbs, options and their choices are completed by the shell after a line in its start-up file:",
+        "",
+        "| shell | line |",
+        "|---|---|",
+        '| bash | `eval "$(_ORCH_COMPLETE=bash_source orch)"` |',
+        '| zsh | `eval "$(_ORCH_COMPLETE=zsh_source orch)"` |',
+        "| fish | `_ORCH_COMPLETE=fish_source orch \\| source` |",
     ]
     for name, command, context in verbs():
         lines += ["", f"## {name}", "", "```text", command.get_help(context), "```"]
         if isinstance(command, cli.Verb):
-            printed, a_line = printed_by(command)
-            own = printed in RESULTS
-            link = f"[{printed.__name__}](" + (
-                "cli-json.schema.json" if own else f"protocol.md#{printed.__name__.lower()}"
-            )
-            shown = "`{}`" if printed is Empty else f"{link})"
-            lines += ["", f"`--json`: {shown}{', one a line' if a_line else ''}."]
+            shown = [
+                f"with `{option}` {_linked(printed)}" if option else _linked(printed)
+                for option, printed in prints_of(command)
+            ]
+            lines += ["", f"`--json`: {'; '.join(shown)}."]
     return "\n".join(lines) + "\n"
 
 
-def printed_by(verb: cli.Verb) -> tuple[type[BaseModel], bool]:
-    """Return the type that a verb prints with `--json`, and whether it prints one a line."""
-    name = verb.prints.removesuffix(" a line")
-    return _PRINTED[name], name != verb.prints
+Printed = tuple[type[BaseModel], bool]
+"""A type, and whether there is one document of it a line."""
+
+
+def printed_by(verb: cli.Verb) -> Printed:
+    """Return what a verb prints with `--json` and no other option."""
+    return prints_of(verb)[0][1]
+
+
+def prints_of(verb: cli.Verb) -> list[tuple[str, Printed]]:
+    """Return what a verb prints with `--json`, and what with each option ("" for none) that changes it."""
+    found = (re.fullmatch(r"(?:(--[a-z-]+) )?(\w+)( a line)?", part) for part in verb.prints.split("; "))
+    return [(match[1] or "", (_PRINTED[match[2]], match[3] is not None)) for match in found if match]
+
+
+def _linked(printed: Printed) -> str:
+    model, a_line = printed
+    page = "cli-json.schema.json" if model in RESULTS else f"protocol.md#{model.__name__.lower()}"
+    shown = "`{}`" if model is Empty else f"[{model.__name__}]({page})"
+    return f"{shown}, one a line" if a_line else shown
 
 
 _MODELS: tuple[type[BaseModel], ...] = (*(method.result for method in METHODS.values()), *RESULTS, Event)
@@ -71,23 +94,30 @@ _PRINTED = {model.__name__: model for model in _MODELS}
 
 def cli_schema() -> str:
     """Return the JSON Schema of what every verb prints with `--json`."""
-    found = {name: printed_by(verb) for name, verb, _ in verbs() if isinstance(verb, cli.Verb)}
-    models = sorted({model for model, _ in found.values()} | {*EVENT_TYPES.values()}, key=lambda model: model.__name__)
-    references, definitions = models_json_schema([(model, "serialization") for model in models], by_alias=True)
+    found = {name: prints_of(verb) for name, verb, _ in verbs() if isinstance(verb, cli.Verb)}
+    printed = {model for several in found.values() for _, (model, _) in several}
+    models = sorted(printed | {*EVENT_TYPES.values()}, key=lambda model: model.__name__)
+    _, definitions = models_json_schema([(model, "serialization") for model in models], by_alias=True)
     definitions["$defs"]["Event"] |= _events_by_type()
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$comment": "Generated: change the source and run `make gen`.",
         "title": "What the verbs of orch print with --json",
-        "description": "Each verb with the schema of its document; where `oneALine` is true, of each line.",
+        "description": "Each verb with the schema of its document; where `oneALine` is true, of each line. "
+        "`withOption` has what it prints instead with an option.",
         "type": "object",
-        "properties": {
-            name: {**references[(model, "serialization")], "oneALine": a_line}
-            for name, (model, a_line) in found.items()
-        },
+        "properties": {name: _printed_schema(several) for name, several in found.items()},
         "$defs": definitions["$defs"],
     }
     return json.dumps(schema, indent=1) + "\n"
+
+
+def _printed_schema(several: list[tuple[str, Printed]]) -> dict[str, object]:
+    made: dict[str, dict[str, object]] = {
+        option: {"$ref": f"#/$defs/{model.__name__}", "oneALine": a_line} for option, (model, a_line) in several
+    }
+    plain = made.pop("")
+    return {**plain, "withOption": made} if made else plain
 
 
 def _events_by_type() -> dict[str, object]:

@@ -49,6 +49,11 @@ def test_both_forms_are_read() -> None:
     assert read_recording(b"") == []
 
 
+def test_a_torn_line_does_not_change_the_form() -> None:
+    steps = read_recording(b'0.1 {"method":"initial\n< 0.2 {}\n> 0.3 {}\n')
+    assert steps == [Step("{}", at=0.2), Step("{}", written=True, at=0.3)]
+
+
 def test_the_lines_of_a_bundle_are_put_where_their_writer_stood() -> None:
     journal = [
         {"id": "1", "seen": 0, "line": "hello", "at": 5.0},
@@ -128,6 +133,8 @@ def test_the_command_line_prints_it(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(["replay", "nobody", str(file)]) == 2
     assert "codex" in capsys.readouterr().err
     assert run(["replay", "gemini", str(file), "--exit", "boom"]) == 2
+    assert run(["replay", "gemini", str(tmp_path)]) == 2
+    assert "is to be that of a run" in capsys.readouterr().err
 
 
 def test_a_bundle_is_a_recording(tmp_path: Path) -> None:

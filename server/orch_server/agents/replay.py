@@ -43,7 +43,7 @@ def read_recording(data: bytes) -> list[Step]:
     if lines[-1] == "":
         lines.pop()
     matches = [_BOTH_WAYS.fullmatch(line) for line in lines]
-    if lines and matches[0]:
+    if 2 * sum(match is not None for match in matches) > len(lines):  # a line or two may be torn
         return [Step(match[3], match[1] == ">", float(match[2])) for match in matches if match]
     return [Step(line) for line in lines]
 

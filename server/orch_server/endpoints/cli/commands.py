@@ -12,7 +12,7 @@ from orch_server.endpoints.cli.watching import outcome, see_through
 _FIELDS = ("agent", "action", "project", "scopePath", "prompt", "model")
 
 
-@verb(orch, prints="SubmittedCommand")
+@verb(orch, prints="SubmittedCommand; --dry-run Parsed")
 @click.argument("text")
 @click.option("--project", help="The project that is meant where the text names none.")
 @click.option("--yes/--dry-run", "starts", default=True, help="Start it (the default), or only say what is understood.")

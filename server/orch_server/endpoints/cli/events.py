@@ -15,7 +15,7 @@ from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.main import orch, verb
 
 
-@verb(orch, prints="Event a line")
+@verb(orch, prints="Event a line; --output Exported")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now.")
 @click.option("--after", type=click.IntRange(0), help="Only events with a number above this.")
 @click.option("--session", help="Only this session's.")

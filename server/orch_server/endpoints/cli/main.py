@@ -67,8 +67,9 @@ def orch() -> None:
 class Verb(click.Command):
     """A command that takes `--json`, and the name of the type that it prints then.
 
-    `Session`: one document; `Event a line`: one a line. docs/cli-usage.md and the JSON schema beside it are made from
-    it, and a test holds the output against them.
+    `Session`: one document; `Event a line`: one a line; behind a semicolon what it prints instead with an option:
+    `SubmittedCommand; --dry-run Parsed`. docs/cli-usage.md and the JSON schema beside it are made from it, and a test
+    holds the output against them.
     """
 
     def __init__(self, *arguments: Any, prints: str, **settings: Any) -> None:

@@ -20,7 +20,11 @@ from orch_server.settings.places import find_places
 def replay(agent: str, file: str, end: str | None, stopped: bool, as_json: bool) -> None:
     """Read a recording through the adapter of `agent` and print what it amounts to."""
     adapter = _adapter(agent)
-    recording = read(file)
+    try:
+        recording = read(file)
+    except OSError as error:
+        problem = f"{error.filename or file}: {error.strerror}. A directory is to be that of a run, in ORCH_HOME/runs."
+        raise click.BadParameter(problem, param_hint="FILE") from error
     if end is not None or stopped:
         known = _exit(end) if end is not None else recording.end
         ending = Reason.USER_STOPPED if stopped else recording.ending

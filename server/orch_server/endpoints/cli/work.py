@@ -182,7 +182,7 @@ def wait(client: Client, session_ids: tuple[str, ...], until: str, timeout: floa
     return max(outcome(session) for session in sessions)
 
 
-@verb(orch, prints="LogTail")
+@verb(orch, prints="LogTail; --follow Event a line")
 @click.argument("session")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes.")
 @click.option("-n", "lines", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many lines.")
