@@ -11,6 +11,7 @@ from orch_server import __version__
 from orch_server.domain.errors import OrchError
 from orch_server.endpoints.cli import show
 from orch_server.endpoints.cli.client import Client, HubGone, RequestFailed
+from orch_server.endpoints.cli.completing import NAMED
 from orch_server.hub.address import AddressRefused
 from orch_server.hub.dial import HubUnreachable, ProtocolMismatch
 
@@ -75,6 +76,9 @@ class Verb(click.Command):
     def __init__(self, *arguments: Any, prints: str, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.prints = prints
+        for parameter in self.params:
+            if parameter.type is click.STRING:
+                parameter.type = NAMED.get(parameter.name or "", click.STRING)
         self.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
 
 
