@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orch_server.settings import crashpoint
-from tests.home import OrchHome
+from tests.home import OrchHome, is_gone
 from tests.waiting import wait_until
 
 AGENTS = """
@@ -65,7 +65,8 @@ def _start(home: OrchHome, agent: str, prompt: str) -> tuple[str, Path]:
     """Start a session whose hub dies when its agent runs; return its id and the bundle of its run."""
     home.environment[crashpoint.CRASH] = "launch.spawned"
     session_id = home.send(agent, "implement", "shop", prompt)
-    wait_until(lambda: not home.hubs())
+    hub = home.hub_pid()
+    wait_until(lambda: is_gone(hub))
     del home.environment[crashpoint.CRASH]
     (bundle,) = home.path.glob("runs/*")
     return session_id, bundle
