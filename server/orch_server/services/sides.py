@@ -9,7 +9,7 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orch_server.domain.errors import OrchError
@@ -33,6 +33,7 @@ _MOST_PATHS = 200
 _AT_ONCE = 2
 _MOST_OBJECTS = 20_000
 _MOST_TREES = 1_000
+_MOST_LISTS = 20
 _RETRY_SECONDS = 5.0
 
 
@@ -66,6 +67,10 @@ class Side:
         """The top of its files."""
         return os.fsencode(self.files.path)
 
+    def inside(self, names: Iterable[bytes]) -> list[bytes]:
+        """Return paths from the top as paths on the disk."""
+        return [os.path.join(self.root, name) for name in names]
+
     def close(self) -> None:
         """Watch it no more."""
         self.watch.close()
@@ -91,6 +96,8 @@ class Sides:
         self.changed: set[str] | None = None
         """The files that became others since somebody took this; None where it may be any."""
         self._trees: dict[str, str] = {}
+        self._directories: dict[str, list[bytes]] = {}
+        """Of trees, for all sides begin with the same one."""
 
     async def open(self, project: Project) -> None:
         """Begin to watch the project's refs, with nothing kept of what an earlier hub saw."""
@@ -252,6 +259,10 @@ class Sides:
         async with limit:
             try:
                 before = side.whole
+                if dirty is None and side.head is not None:
+                    # Watched before it is looked at, so that nothing of this need be looked at again.
+                    known = await self._directories_in(await self.tree_of(side.head))
+                    side.watch.keep_to({side.root, *side.watch.watches, *side.inside(known)})
                 if paths != [] or not side.tree:
                     if moved:
                         side.known.clear()
@@ -295,14 +306,19 @@ class Sides:
             self.changed |= {os.fsdecode(each.path) for each in found}
 
     async def _watch(self, side: Side, tree: str) -> None:
-        assert self.shadow is not None
-        inside = await directories(self._context.git, self.shadow, tree)
-        root = side.root
-        new = side.watch.keep_to([root, *(os.path.join(root, name) for name in inside)])
+        new = side.watch.keep_to([side.root, *side.inside(await self._directories_in(tree))])
         # What changed between the look and the watch is not told: it is looked at once more.
         if new and side.dirty is not None:
-            side.dirty |= {name[len(root) + 1 :] for name in new if name != root}
+            side.dirty |= {name[len(side.root) + 1 :] for name in new if name != side.root}
         side.stale = side.stale or bool(new)
+
+    async def _directories_in(self, tree: str) -> list[bytes]:
+        assert self.shadow is not None
+        if tree not in self._directories:
+            if len(self._directories) > _MOST_LISTS:
+                self._directories.clear()
+            self._directories[tree] = await directories(self._context.git, self.shadow, tree)
+        return self._directories[tree]
 
 
 def _is_wanted(key: str, side: Side, worktrees: Mapping[str, Worktree]) -> bool:
