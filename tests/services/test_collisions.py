@@ -9,6 +9,7 @@ import pytest
 from orch_server.domain.collision import Collision, CollisionAgainst, CollisionKind
 from orch_server.domain.session import State
 from orch_server.git.apply import Strategy
+from orch_server.git.snapshot import snapshot
 from orch_server.services import advice, cleanup, collisions, home, sessions, sides
 from orch_server.services.plans import order, settle_first
 from orch_server.store.records import SessionRecord
@@ -170,6 +171,21 @@ async def test_what_an_earlier_hub_saw_is_kept_and_set_right(
     assert [event.type for event in await context.store.events(0, types=["collision.*"])] == ["collision.detected"]
     write(one, "numbers.txt", NUMBERS)
     await until_found(world, 0)
+
+
+async def test_a_worktree_without_new_folders_is_looked_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.scratch.commit("numbers", {"numbers.txt": NUMBERS, "deep/er/file.txt": NUMBERS})
+    session = await world.work("[[say one]]")
+    looks: list[str] = []
+
+    async def counted(git: Any, shadow: Any, files: Any, **settings: Any) -> Any:
+        looks.append(files.path)
+        return await snapshot(git, shadow, files, **settings)
+
+    monkeypatch.setattr(sides, "snapshot", counted)
+    world.context.collisions.begin()
+    await world.context.collisions.project(session.project_id).settled()
+    assert sorted(looks) == sorted([str(world.scratch.path), str(session.worktree_path)])
 
 
 async def test_an_unsaved_buffer_is_the_users_side(at_work: tuple[World, SessionRecord, SessionRecord]) -> None:
