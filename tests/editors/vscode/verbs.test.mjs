@@ -103,6 +103,7 @@ step("a worktree opens in a window of its own", async () => {
   await page.locator(".explorer-folders-view .monaco-list-row", { hasText: "README.md" }).waitFor();
   assert.equal(new URL(page.url()).searchParams.get("folder"), session(TASK).worktreePath);
   await page.close();
+  await window.page.bringToFront(); // one that lies behind is drawn rarely
 });
 
 step("words are found in every conversation", async () => {
