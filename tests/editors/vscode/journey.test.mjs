@@ -76,6 +76,8 @@ step("a session is started from the palette and shows in the tree and on its pag
     `${TASK} ${work} ${write} [[wait 8]] [[say Prices are rounded up to whole cents.]]`,
     "Round prices",
   );
+  await window.pick("Title", "Start, or change an option");
+  await window.type(TASK, "A short name");
   await window.pick("Start now", "Start, or change an option");
   await window.sessionIs(TASK, "running");
   await until(async () => (await window.status()).includes("1 running"), "the status bar to count");

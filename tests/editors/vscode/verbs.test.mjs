@@ -155,7 +155,7 @@ step("work is committed on its branch, and comes home as one commit after a prev
   await window.command("orch: Apply to My Checkout");
   await window.pick(TASK, "Which session");
   await window.pick("As one commit", "How is the work");
-  await window.page.locator(".monaco-dialog-box", { hasText: "src/prices.py" }).waitFor();
+  await window.page.locator(".monaco-dialog-box", { hasText: /As one commit.*src\/prices\.py/s }).waitFor();
   const before = git("rev-parse", "HEAD");
   await window.shot("46-apply-preview");
   await window.dialog("Apply");
@@ -259,7 +259,7 @@ step("a single-folder window opens a worktree beside its folder", async () => {
   await rows.filter({ hasText: "shop" }).first().waitFor();
   await window.command("orch: Show Changes");
   await window.pick(TASK, "Which session");
-  await window.page.locator(".multiDiffEditor").first().waitFor();
+  await window.page.locator(".view-line", { hasText: "//" }).first().waitFor();
   await window.shot("53-as-workspace");
   const opened = new URL(window.page.url()).searchParams.get("workspace");
   assert.equal(path.basename(opened), "shop with Round prices up.code-workspace");

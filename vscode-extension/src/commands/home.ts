@@ -30,11 +30,12 @@ export async function commit(orch: Orch, session: Session): Promise<void> {
 
 /** Show what would change in the checkout, and change it if the user says so. */
 export async function apply(orch: Orch, session: Session): Promise<void> {
-  const strategy = await pick(
-    STRATEGIES.map(({ strategy, label, detail }) => ({ label, detail, value: strategy })),
+  const chosen = await pick(
+    STRATEGIES.map((each) => ({ label: each.label, detail: each.detail, value: each })),
     "How is the work to come into your checkout?",
   );
-  if (!strategy) return;
+  if (!chosen) return;
+  const { strategy } = chosen;
   const { preview, message } = await orch.call("orch/session/apply", { session: session.id, strategy, preview: true });
   if (preview.conflicts.length > 0) {
     const conflicts = preview.conflicts.map(({ path, kind }) => `${path} (${kind.replaceAll("_", " ")})`);
@@ -49,7 +50,7 @@ export async function apply(orch: Orch, session: Session): Promise<void> {
   const question = `Bring ${count(lines.length, "file")} into your checkout of ${session.projectSlug}?`;
   const answer = await vscode.window.showInformationMessage(
     question,
-    { modal: true, detail: shown.join("\n") },
+    { modal: true, detail: `${chosen.label}. ${chosen.detail}.\n\n${shown.join("\n")}` },
     "Apply",
   );
   if (answer !== "Apply") return;

@@ -15,7 +15,12 @@ const BEAT = 250;
 const MOST_LINES = 20;
 const MOST_EVENTS = 12;
 /** What is of no interest at a glance; the view of events has it. */
-const SMALL: ReadonlySet<Event["type"]> = new Set(["session.updated", "agent.usage", "run.exited"]);
+const SMALL: ReadonlySet<Event["type"]> = new Set([
+  "session.updated",
+  "agent.usage",
+  "run.exited",
+  "cleanup.previewed",
+]);
 
 export class DashboardView implements vscode.WebviewViewProvider, vscode.Disposable {
   private view: vscode.WebviewView | undefined;
