@@ -27,7 +27,8 @@ async def test_a_lens_says_who_changed_the_file_and_a_hover_why(world: World, co
     assert await _lenses(editor, uri) == []
     first = await world.work("[[append src/main.py print('bye')]]")
     await _until(editor, uri, 1)
-    assert await _lenses(editor, uri) == ["1 session here", f"{first.id}: demo, completed, +1 -0"]
+    task = "[[append src/main.py print('bye')]]"
+    assert await _lenses(editor, uri) == ["1 session here", f"{first.id}: demo, completed, +1 -0: {task}"]
     assert await _hover(editor, uri, 3) is None
     text = (await _hover(editor, uri, 19))["contents"]["value"]
     assert first.id in text

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from lsprotocol import types
 
+from orch_server.domain.readable import harmless
 from orch_server.hub.language.registry import Watcher, answers, watches
-from orch_server.hub.language.wording import state_of
+from orch_server.hub.language.wording import shortened, state_of
 from orch_server.services.touches import SessionTouch
 from orch_server.store.records import StoredEvent
 
@@ -31,7 +32,8 @@ def code_lenses(editor: "Editor", params: types.CodeLensParams) -> list[types.Co
 
 def _of_session(item: SessionTouch) -> types.Command:
     session, touch = item.session, item.touch
-    title = f"{session.agent}, {state_of(session)}, +{touch.insertions} -{touch.deletions}"
+    about = harmless(shortened(session.title, 40))  # several sessions of one agent are told apart by it
+    title = f"{session.agent}, {state_of(session)}, +{touch.insertions} -{touch.deletions}: {about}"
     return types.Command(title, "orch.diff", arguments=[{"session": session.id, "paths": [touch.path]}])
 
 
