@@ -1,4 +1,4 @@
-"""What all tests share: the option that writes expected files anew, and the marker `ordinary`."""
+"""What all tests share: the option that writes expected files anew, and the markers `nightly` and `ordinary`."""
 
 import os
 
@@ -10,6 +10,13 @@ from tests.ordinary import run_as_ordinary
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--update-expected`: write what the code gives now into *.expected.json, to be read and committed."""
     parser.addoption("--update-expected", action="store_true", help="write the *.expected.json files anew")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the nightly ones out of the short form."""
+    for item in items:
+        if item.get_closest_marker("nightly") and not os.environ.get("FULL"):
+            item.add_marker(pytest.mark.skip(reason="the long form: make test-faults FULL=1"))
 
 
 @pytest.fixture

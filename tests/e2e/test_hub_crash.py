@@ -57,7 +57,7 @@ class Follower:
     ("kills", "seed"),
     [
         pytest.param(8, 1, id="8", marks=pytest.mark.timeout(300)),
-        pytest.param(50, 2, id="50", marks=(pytest.mark.slow, pytest.mark.timeout(600))),
+        pytest.param(50, 2, id="50", marks=(pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600))),
     ],
 )
 async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, kills: int, seed: int) -> None:

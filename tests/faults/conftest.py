@@ -13,12 +13,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark all tests of this directory, and leave the nightly ones out of the short form."""
+    """Mark all tests of this directory."""
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.faults)
-            if item.get_closest_marker("nightly") and not FULL:
-                item.add_marker(pytest.mark.skip(reason="the long form: make test-faults FULL=1"))
 
 
 @pytest.fixture(scope="session")

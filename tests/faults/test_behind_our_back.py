@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Json, Zygote
 from tests.faults.figures import record
-from tests.faults.scenario import complete, new_home
+from tests.faults.scenario import complete, new_home, start
 from tests.lsp import Failed
 from tests.repositories import make_repository
 from tests.waiting import wait_until
@@ -22,6 +23,11 @@ pytestmark = pytest.mark.timeout(600)
 def git(where: Path, *arguments: str, check: bool = True) -> str:
     done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=check)
     return done.stdout.strip()
+
+
+def branch_of(tree: Path, shop: Path) -> str:
+    """Return the branch of a session; the worktree of a deleted one is detached from it."""
+    return git(shop, "for-each-ref", "--format=%(refname:short)", f"refs/heads/orch/*/*/{tree.name}")
 
 
 def removed(tree: Path, shop: Path) -> None:
@@ -66,17 +72,16 @@ def git_file_a_directory(tree: Path, shop: Path) -> None:
 
 
 def branch_deleted(tree: Path, shop: Path) -> None:
-    git(shop, "update-ref", "-d", f"refs/heads/{git(tree, 'branch', '--show-current')}")
+    git(shop, "update-ref", "-d", f"refs/heads/{branch_of(tree, shop)}")
 
 
 def branch_moved(tree: Path, shop: Path) -> None:
-    branch = git(tree, "branch", "--show-current")
     orphan = git(shop, "commit-tree", "-m", "elsewhere", git(shop, "rev-parse", "HEAD^{tree}"))
-    git(shop, "update-ref", f"refs/heads/{branch}", orphan)
+    git(shop, "update-ref", f"refs/heads/{branch_of(tree, shop)}", orphan)
 
 
 def branch_renamed(tree: Path, shop: Path) -> None:
-    git(tree, "branch", "-m", f"renamed-{tree.name}")
+    git(shop, "branch", "-m", branch_of(tree, shop), f"renamed-{tree.name}")
 
 
 def detached(tree: Path, shop: Path) -> None:
@@ -126,62 +131,100 @@ CASES: dict[str, tuple[Callable[[Path, Path], None], set[str]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory, zygote: Zygote) -> Iterator[tuple[Driver, dict[str, str]]]:
-    """A hub that was started after each of its sessions was broken in another way."""
-    with Driver(new_home(tmp_path_factory.mktemp("behind")), zygote) as driver:
-        shop = driver.home.root / "shop"
+STATES = ("completed", "running", "waiting_for_user", "archived", "deleted")
+PROMPTS = {
+    "running": "[[write made.txt hello]] [[hang]]",
+    "waiting_for_user": "[[write made.txt hello]] [[ask Which?]]",
+}
+LOCKS = ("config.lock", "packed-refs.lock")
+TREES = Path(".orchestrator")
+Broken = tuple[Driver, str, dict[str, str]]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(state, marks=() if state == "completed" else pytest.mark.nightly) for state in STATES],
+)
+def broken(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, zygote: Zygote
+) -> Iterator[Broken]:
+    """A hub that was started after each of its sessions, all in one state, was broken in another way."""
+    state: str = request.param
+    home = new_home(tmp_path_factory.mktemp("behind"))
+    with Driver(home, zygote) as driver:
+        shop = home.root / "shop"
         driver.call("orch/project/add", path=str(shop))
-        what = {"agent": "demo", "action": "implement", "project": "shop", "prompt": "[[write made.txt hello]]"}
-        sessions = {case: driver.call("orch/session/start", **what)["id"] for case in CASES}
+        sessions = {case: start(driver, PROMPTS.get(state, "[[write made.txt hello]]")) for case in CASES}
         for session in sessions.values():
+            if state in PROMPTS:
+                driver.until(session, state)
+                wait_until((shop / TREES / "worktrees" / session / "made.txt").exists, 60)
+                continue
             complete(driver, session)
-        driver.leave()
+            if state != "completed":
+                driver.call(f"orch/session/{'archive' if state == 'archived' else 'delete'}", session=session)
+        driver.kill()
         for case, (do, _) in CASES.items():
-            do(shop / ".orchestrator" / "worktrees" / sessions[case], shop)
-        (shop / ".git" / "config.lock").write_text("")
-        (shop / ".git" / "packed-refs.lock").write_text("")
-        yield driver, sessions
+            do(place_of(shop, state) / sessions[case], shop)
+        for lock in LOCKS if state != "deleted" else ():  # a restore would go on when they are gone
+            (shop / ".git" / lock).write_text("")
+        yield driver, state, sessions
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_it_is_shown_and_nothing_is_deleted(case: str, broken: tuple[Driver, dict[str, str]]) -> None:
-    driver, sessions = broken
+def test_it_is_shown_and_nothing_is_deleted(case: str, broken: Broken) -> None:
+    driver, state, sessions = broken
     shop = driver.home.root / "shop"
     session, (_, expected) = sessions[case], CASES[case]
-    tree = shop / ".orchestrator" / "worktrees" / session
-    before = tree_of(tree) if os.path.lexists(tree) else None
-    found = _settled(driver, session, expected)
-    assert expected <= set(found["attention"]), found
-    assert (tree_of(tree) if os.path.lexists(tree) else None) == before
-    for method in ("orch/session/diff", "orch/session/cleanupPreview", "orch/session/transcript"):
-        try:
-            driver.call(method, session=session)
-        except Failed as refusal:
-            kind, hint = refusal.data["kind"], refusal.data["hint"]
-            assert (kind in {"conflict", "gitFailed"}, bool(hint)) == (True, True), refusal
-    try:
-        driver.call("orch/session/delete", session=session)
-    except Failed as refusal:
-        assert refusal.data["kind"] in {"conflict", "gitFailed"}, refusal
-        assert (tree_of(tree) if os.path.lexists(tree) else None) == before
+    tree = place_of(shop, state) / session
+    before = content_of(tree)
+    if state != "deleted":
+        found = wait_until(lambda: shown(driver, session, expected), 60)
+        assert found["state"] == state, found
+        for method in ("orch/session/diff", "orch/session/cleanupPreview", "orch/session/transcript"):
+            allowed(driver, method, session)
+    assert content_of(tree) == before
+    if state in PROMPTS:
+        with pytest.raises(Failed):
+            driver.call("orch/session/delete", session=session)
+        assert driver.call("orch/session/stop", session=session)["state"] == "stopped"
+        assert content_of(tree) == before
+    if not allowed(driver, f"orch/session/{'restore' if state == 'deleted' else 'delete'}", session):
+        assert content_of(tree) == before
         return
-    trashed = shop / ".orchestrator" / "trash" / session
+    goes_to = shop / TREES / ("worktrees" if state == "deleted" else "trash") / session
     if before is not None and expected != {"worktree_moved"}:
-        assert tree_of(trashed) == before
-    assert (shop / ".git" / "config.lock").exists()
-    assert (shop / ".git" / "packed-refs.lock").exists()
+        # A restore makes a removed worktree anew, and leaves in the trash what somebody put there.
+        assert before in (content_of(goes_to), content_of(tree))
+    assert state == "deleted" or all((shop / ".git" / lock).exists() for lock in LOCKS)
 
 
 def test_how_many_there_were() -> None:
-    record("behind our back", cases=len(CASES), deleted=0)
+    record("behind our back", cases=len(CASES), states=len(STATES) if FULL else 1, deleted=0)
 
 
-def _settled(driver: Driver, session: str, expected: set[str]) -> Json:
-    """Return the session once the hub has looked around."""
+def place_of(shop: Path, state: str) -> Path:
+    """Return where the trees of sessions in this state are."""
+    return shop / TREES / ("trash" if state == "deleted" else "worktrees")
 
-    def looked() -> Json:
-        found: Json = driver.call("orch/session/get", session=session)
-        return found if expected <= set(found["attention"]) else {}
 
-    return wait_until(looked, 60)
+def content_of(tree: Path) -> object:
+    """Return what there is at a path, None for nothing."""
+    return tree_of(tree) if os.path.lexists(tree) else None
+
+
+def allowed(driver: Driver, method: str, session: str) -> bool:
+    """Send a request; tell whether it was done, and see that a refusal says what is wrong and what to do."""
+    try:
+        driver.call(method, session=session)
+    except Failed as refusal:
+        kind, hint = refusal.data["kind"], refusal.data["hint"]
+        assert (kind in {"conflict", "gitFailed"}, bool(hint)) == (True, True), (refusal, refusal.data)
+        return False
+    return True
+
+
+def shown(driver: Driver, session: str, expected: set[str]) -> Json:
+    """Return the session once the hub has looked around and shows what is expected."""
+    found: Json = driver.call("orch/session/get", session=session)
+    return found if expected <= set(found["attention"]) else {}

@@ -1,9 +1,11 @@
 """Clients that leave anywhere, never read, or come in hundreds harm neither the hub nor one another (C.4, C.1c)."""
 
+import json
 import os
 import random
 import signal
 import statistics
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,13 +16,18 @@ from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home
-from tests.lsp import RawClient
+from tests.home import BIN
+from tests.lsp import RawClient, frame
 from tests.waiting import wait_until
 from tests.world import LARGEST_HUB, resident
 
 pytestmark = pytest.mark.timeout(900)
 LEAVE = 1_000 if FULL else 100
+BRIDGES = 60 if FULL else 6
 CROWD = 200
+INITIALIZE = frame(
+    b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"processId":null,"rootUri":null,"capabilities":{}}}'
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +68,35 @@ def test_a_client_that_leaves_in_the_middle_of_anything(driver: Driver) -> None:
     for session in driver.call("orch/session/list")["items"]:
         complete(driver, session["id"])
     record("clients", left_in_the_middle=LEAVE)
+
+
+def test_a_bridge_that_is_killed_in_the_middle_of_a_request(driver: Driver) -> None:
+    """Its editor cannot tell what became of the request, and sends it again by another bridge: it is done once."""
+    before, chance = len(driver.call("orch/session/list", limit=1000)["items"]), random.Random(8)
+    for number in range(BRIDGES):
+        what = {"agent": "demo", "action": "analyze", "project": "shop", "prompt": "[[say hi]]"}
+        params = {**what, "requestKey": f"bridge-{number}"}
+        sent = frame(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "orch/session/start", "params": params}).encode())
+        with subprocess.Popen(
+            [f"{BIN}/orch-server"], env=driver.home.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as bridge:
+            assert bridge.stdin is not None
+            assert bridge.stdout is not None
+            bridge.stdin.write(INITIALIZE)
+            bridge.stdin.flush()
+            assert bridge.stdout.readline().startswith(b"Content-Length")  # it has its hub
+            bridge.stdin.write(sent[: chance.choice([len(sent), chance.randrange(len(sent))])])
+            bridge.stdin.flush()
+            if number % 3 == 2:
+                os.read(bridge.stdout.fileno(), 1)  # the hub answers, be it to the first request
+            bridge.kill()
+        with RawClient(driver.home, patience=60) as client:
+            session = client.request("orch/session/start", params)["id"]
+            assert client.request("orch/session/start", params)["id"] == session
+        assert len(driver.call("orch/session/list", limit=1000)["items"]) == before + number + 1
+        complete(driver, session)
+    driver.settle()
+    record("clients", bridges_killed=BRIDGES)
 
 
 def test_clients_that_never_read_hold_nobody_up(driver: Driver) -> None:

@@ -17,7 +17,8 @@ AGENTS = 8
 PATIENCE = 60.0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
 async def test_eight_agents_survive_an_upgrade_and_a_downgrade(tmp_path: Path) -> None:
     newer = Installation(tmp_path / "newer", version="99.0.0")
     make_repository(tmp_path / "shop")
