@@ -126,8 +126,9 @@ async def apply(
         crashpoint("apply.kept")
         await exchange_files(git, repository, shadow, made)
     except BaseException:
-        await asyncio.shield(undo.set_aside(git, repository, record))
-        raise
+        if not await asyncio.to_thread(undo.is_interrupted, repository.path, work.runtime_dir):
+            await asyncio.shield(undo.set_aside(git, repository, record))
+        raise  # what could not be put back yet is settled later, as after a kill
     return record
 
 

@@ -83,8 +83,9 @@ async def exchange_files(git: Git, repository: Repository, shadow: Shadow, made:
             await run(git, repository.target(), words)
             crashpoint("apply.moved")
         except BaseException:
-            await asyncio.shield(_take_back(git, repository, shadow, made))
-            raise
+            # git may have moved the branch and died before it could say so: where that is done, all is done.
+            if not await asyncio.shield(_has_moved(git, repository, shadow, made)):
+                raise
     await asyncio.to_thread(made.finish)
     crashpoint("apply.finished")
 
@@ -99,6 +100,15 @@ async def recover(git: Git, repository: Repository, shadow: Shadow, runtime_dir:
             await _take_back(git, repository, shadow, left)
             taken_back.append(left.record)
     return taken_back
+
+
+async def _has_moved(git: Git, repository: Repository, shadow: Shadow, made: Exchange) -> bool:
+    """Tell whether the branch has moved; if it has not, everything is put back."""
+    head = await run(git, repository.target(), ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"])
+    if head.line == made.heads.after:
+        return True
+    await _take_back(git, repository, shadow, made)
+    return False
 
 
 async def _take_back(git: Git, repository: Repository, shadow: Shadow, made: Exchange) -> None:

@@ -339,15 +339,18 @@ async def destroy(git: Git, trashed: Trashed) -> None:
     root = os.path.join(trashed.worktree.project, trashed.runtime_dir)
     await asyncio.to_thread(_condemn, root, trashed)
     crashpoint("purge.condemned")
-    if trashed.readable and await asyncio.to_thread(os.path.isdir, trashed.worktree.common_dir):
-        async with git.lock(trashed.worktree.common_dir):
-            await _remove_entry(git, trashed)
-        await asyncio.to_thread(_remove_condemned, root, trashed)
-        crashpoint("purge.cleared")
-        own = (wip_ref(trashed.session_id), *(f"{kind}/{trashed.session_id}/" for kind in (UNDO, UNDONE)))
-        await _drop_refs(git, trashed, trashed.pins, *own)
-    else:
-        await asyncio.to_thread(_remove_condemned, root, trashed)
+    if await asyncio.to_thread(os.path.isdir, trashed.worktree.common_dir):
+        try:
+            async with git.lock(trashed.worktree.common_dir):
+                await _remove_entry(git, trashed)
+            await asyncio.to_thread(_remove_condemned, root, trashed)
+            crashpoint("purge.cleared")
+            own = (wip_ref(trashed.session_id), *(f"{kind}/{trashed.session_id}/" for kind in (UNDO, UNDONE)))
+            await _drop_refs(git, trashed, trashed.pins, *own)
+        except OrchError:
+            if trashed.readable:  # else git may be of no more use than it was at the delete, and nothing is pinned
+                raise
+    await asyncio.to_thread(_remove_condemned, root, trashed)
     await asyncio.to_thread(_remove_manifests, trashed)
 
 

@@ -209,6 +209,8 @@ async def _check_out(git: Git, target: Target, planned: WorktreePlan, progress: 
 
 async def _explain(git: Git, target: Target, planned: WorktreePlan, error: OrchError) -> OrchError:
     """Return the error that says why a worktree could not be registered, the given one if there is no better."""
+    if error.data.get("status", -1) < 0:  # git was ended before it could refuse, and may have made the branch itself
+        return error
     listed = await run(git, target, ["for-each-ref", "--format=%(refname)", "refs/heads/orch"])
     refs = set(visible(listed.stdout).splitlines())
     parts = planned.branch.split("/")

@@ -74,9 +74,10 @@ async def provide(context: Context, session_id: str) -> None:
         )
     except OrchError as error:
         reason = error.message
-        await git_worktree.recover(context.git, planned)
-        await context.store.write(lambda transaction: _failed(transaction, planned, reason))
-        raise
+        worktree = await git_worktree.recover(context.git, planned)
+        if worktree is None:
+            await context.store.write(lambda transaction: _failed(transaction, planned, reason))
+            raise
     crashpoint("worktree.made")
     await context.store.write(lambda transaction: _made(transaction, planned, worktree))
 
