@@ -210,9 +210,9 @@ PLANTED = (
     Planted(
         "a database that was cut is taken as it is",
         "store/schema.py",
-        "            if in_doubt:",
-        "            if not path:",
-        "faults/test_database.py::test_a_file_that_was_cut_or_flipped_gives_a_prefix_or_a_refusal",
+        " and size < told:",
+        " and told < 0:",
+        "faults/test_database.py::test_a_file_that_lost_its_last_byte_is_refused",
     ),
     Planted(
         "a commit is not synced",

@@ -133,6 +133,16 @@ async def test_a_file_that_was_cut_or_flipped_gives_a_prefix_or_a_refusal(writte
     record("database", cuts_and_flips_of_the_file=len(damages), refused=refused)
 
 
+async def test_a_file_that_lost_its_last_byte_is_refused(written: Written, tmp_path: Path) -> None:
+    path = written.copy(tmp_path / "cut")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(path, path.stat().st_size - 1)
+    with pytest.raises(OrchError, match="cut short") as caught:
+        await read(path)
+    assert caught.value.kind is ErrorKind.DATABASE_UNUSABLE
+
+
 @pytest.mark.parametrize("content", [b"", b"this is no database", b"\0" * 8192], ids=["empty", "text", "zeros"])
 async def test_what_is_no_database(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "orchestrator.db"
