@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import selectors
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -14,8 +17,9 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.ids import random_id
 from orch_server.git import command
 from orch_server.git.command import INTENT_VARIABLE, Git, Target, find_git, is_oid, kill_survivors, run, visible
+from tests.home import is_gone
 from tests.repositories import hermetic_environment, make_repository
-from tests.waiting import wait_until_async
+from tests.waiting import wait_until, wait_until_async
 
 
 @contextmanager
@@ -151,6 +155,21 @@ async def test_a_child_that_keeps_the_pipes_does_not_keep_the_call(tmp_path: Pat
         answer = await run(git, Target(), ["status"])
         assert answer.line == "done"
         assert time.monotonic() - begun < 60
+
+
+async def test_an_answer_that_comes_while_nobody_looks_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class HeldUp(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> Any:
+            ready = super().select(timeout)
+            if not ready:  # a busy machine: git says all it has to say and ends before this thread goes on
+                wait_until(lambda: all(is_gone(child.pid) for child in psutil.Process().children()))
+            return ready
+
+    monkeypatch.setattr(command, "selectors", SimpleNamespace(DefaultSelector=HeldUp, EVENT_READ=selectors.EVENT_READ))
+    with fake_git(tmp_path, "sleep 0.3; echo answer") as git:
+        assert (await run(git, Target(), ["status"])).line == "answer"
 
 
 async def test_too_much_output_ends_the_call(tmp_path: Path) -> None:

@@ -270,8 +270,9 @@ class _Call:
             selector.register(process.stderr, selectors.EVENT_READ)
             while selector.get_map() and not self.stopped:
                 # The pipes end with git, unless something that git started holds them: hence the look at git itself.
-                ready = selector.select(min(0.1, max(0.0, deadline - time.monotonic())))
-                if not ready and process.poll() is not None:
+                ended = process.poll() is not None  # before the pipes: then all that it wrote is in them
+                ready = selector.select(0.0 if ended else min(0.1, max(0.0, deadline - time.monotonic())))
+                if ended and not ready:
                     break
                 self._check(deadline)
                 for key, _ in ready:
