@@ -7,13 +7,14 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from orch_server.endpoints.cli.client import Client
+from orch_server.endpoints.cli.watching import watch
 from tests.waiting import wait_until
 
 BIN = os.path.dirname(sys.executable)
@@ -66,9 +67,17 @@ class OrchHome:
         with self._client() as client:
             return list(client.past(0, types=type_ and [type_], session=session))
 
-    def send(self, agent: str, action: str, project: str, prompt: str, *more: str) -> str:
+    def add_project(self, path: Path) -> None:
+        """Add a repository."""
+        with self._client() as client:
+            client.change("orch/project/add", path=str(path))
+
+    def send(self, agent: str, action: str, project: str, prompt: str, **more: Any) -> str:
         """Start a session and return its id."""
-        return self.cli("send", agent, action, project, "--prompt", prompt, *more).split()[0]
+        task = {"agent": agent, "action": action, "project": project, "prompt": prompt, **more}
+        with self._client() as client:
+            started: dict[str, Any] = client.change("orch/session/start", **task)
+        return str(started["id"])
 
     def session(self, session_id: str) -> dict[str, Any]:
         """Return a session as the hub tells it."""
@@ -78,7 +87,8 @@ class OrchHome:
 
     def wait(self, session_id: str, *, timeout: float = 30) -> dict[str, Any]:
         """Wait until a session is done or waits for the user, and return it."""
-        self.cli("wait", session_id, "--timeout", str(timeout), expect=None, timeout=timeout + 10)
+        with self._client() as client, suppress(TimeoutError):
+            watch(client, [session_id], "done", timeout, events=False, as_json=False)
         return self.session(session_id)
 
     def hub_pid(self) -> int:

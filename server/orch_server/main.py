@@ -1,5 +1,6 @@
 """What was asked for is put together here, and nowhere else."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -28,14 +29,17 @@ def main(arguments: Sequence[str]) -> int:
 
             return run_cli(rest)
         case ["--hub"]:
+            gc.disable()  # until `serve.tune`
             from orch_server.endpoints.serve import run_hub
 
             return run_hub(None)
         case ["--hub", "--ready-fd", descriptor] if descriptor.isdigit():
+            gc.disable()  # until `serve.tune`
             from orch_server.endpoints.serve import run_hub
 
             return run_hub(int(descriptor))
         case ["--standalone"]:
+            gc.disable()  # until `serve.tune`
             from orch_server.endpoints.serve import run_standalone
 
             return run_standalone()

@@ -16,7 +16,7 @@ def home(tmp_path: Path) -> Iterator[OrchHome]:
     home = OrchHome(tmp_path)
     make_repository(tmp_path / "shop", files={"README.md": "# Shop\n", "src/cart.py": "total = 0\n"})
     try:
-        home.cli("projects", "add", str(tmp_path / "shop"))
+        home.add_project(tmp_path / "shop")
         yield home
     finally:
         home.close()

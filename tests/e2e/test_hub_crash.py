@@ -14,6 +14,7 @@ import pytest
 
 from tests.home import OrchHome
 from tests.lsp import Client
+from tests.marks import NIGHTLY
 from tests.waiting import wait_until_async
 
 AGENTS = 5
@@ -56,8 +57,8 @@ class Follower:
 @pytest.mark.parametrize(
     ("kills", "seed"),
     [
-        pytest.param(8, 1, id="8", marks=pytest.mark.timeout(300)),
-        pytest.param(50, 2, id="50", marks=(pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600))),
+        pytest.param(5, 1, id="5", marks=pytest.mark.timeout(300)),
+        pytest.param(50, 2, id="50", marks=(*NIGHTLY, pytest.mark.timeout(600))),
     ],
 )
 async def test_no_line_is_lost_or_told_twice_and_no_agent_dies(home: OrchHome, kills: int, seed: int) -> None:

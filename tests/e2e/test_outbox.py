@@ -14,6 +14,7 @@ import pytest
 
 from tests.home import OrchHome, is_gone
 from tests.lsp import Client, Failed
+from tests.marks import NIGHTLY
 from tests.waiting import wait_until, wait_until_async
 
 Connect = Callable[..., Awaitable[Client]]
@@ -75,7 +76,7 @@ async def test_a_follow_up_that_was_committed_and_not_sent_is_sent_once(home: Or
     ]
 
 
-@pytest.mark.parametrize("hub", ["lives", "is dead"])
+@pytest.mark.parametrize("hub", [pytest.param("lives", marks=NIGHTLY), "is dead"])
 def test_a_dead_runner_is_explained_while_its_agent_lives(home: OrchHome, hub: str) -> None:
     session_id = home.send("demo", "implement", "shop", "[[ignore-signals]] [[say begun]] [[hang]]")
     _wait_for_words(home, session_id, "begun")
@@ -106,7 +107,7 @@ def test_an_agent_without_its_runner_can_be_stopped(home: OrchHome) -> None:
     assert is_gone(agent)
 
 
-@pytest.mark.parametrize("hub", ["lives", "is dead"])
+@pytest.mark.parametrize("hub", [pytest.param("lives", marks=NIGHTLY), "is dead"])
 def test_an_agent_that_outlives_its_runner_has_its_final_word(home: OrchHome, hub: str) -> None:
     session_id = home.send("demo", "implement", "shop", "[[say begun]] [[count 60 20]] [[say the end]]")
     _wait_for_words(home, session_id, "begun")
@@ -122,7 +123,7 @@ def test_an_agent_that_outlives_its_runner_has_its_final_word(home: OrchHome, hu
     assert len(_of_type(home, session_id, "run.lost")) == 1
 
 
-@pytest.mark.parametrize("hub", ["lives", "is dead"])
+@pytest.mark.parametrize("hub", [pytest.param("lives", marks=NIGHTLY), "is dead"])
 def test_a_question_of_an_agent_without_its_runner_is_withdrawn(home: OrchHome, hub: str) -> None:
     session_id = home.send("demo", "implement", "shop", "[[ask Which colour? | Red | Blue]]")
     asked = home.wait(session_id)["inputRequests"][0]["id"]

@@ -11,11 +11,12 @@ import pytest
 
 from tests.home import BIN, OrchHome
 from tests.lsp import Client
+from tests.marks import NIGHTLY
 from tests.waiting import wait_until
 
 SIZES = [
     pytest.param(40, id="40", marks=pytest.mark.timeout(300)),
-    pytest.param(100, id="100", marks=(pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600))),
+    pytest.param(100, id="100", marks=(*NIGHTLY, pytest.mark.timeout(600))),
 ]
 LOST_THE_RACE = 3
 HUBS = 4

@@ -42,6 +42,7 @@ def test_a_program_that_has_ended_meanwhile_is_told_as_it_ended(home: OrchHome) 
     assert (session["state"], session["reason"]) == ("completed", "turn_ended")
 
 
+@pytest.mark.slow
 def test_an_agent_whose_runner_was_killed_too_is_lost(home: OrchHome) -> None:
     session_id, bundle = _start(home, "demo", "[[hang]]")
     record = json.loads((bundle / "run.json").read_text())

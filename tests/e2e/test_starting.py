@@ -11,7 +11,7 @@ def test_a_session_starts_well(home: OrchHome) -> None:
     home.cli("projects", "update", "shop", "--trusted", "--setup", "echo ready > ready.txt", "--setup-seconds", "20")
     assert "set-up: echo ready" in home.cli("projects", "show", "shop")
     (shop / "README.md").write_text("# Shop, not committed\n")
-    session_id = home.send("demo", "implement", "shop", "[[env ORCH_PORT_BASE]]", "--from-dirty")
+    session_id = home.send("demo", "implement", "shop", "[[env ORCH_PORT_BASE]]", fromDirty=True)
     session = home.wait(session_id)
     assert (session["state"], session["attention"]) == ("completed", [])
     tree = Path(session["worktreePath"])

@@ -13,6 +13,7 @@ import pytest
 
 from tests.home import OrchHome, is_gone
 from tests.lsp import Client
+from tests.marks import NIGHTLY
 from tests.waiting import wait_until, wait_until_async
 
 Connect = Callable[..., Awaitable[Client]]
@@ -44,7 +45,15 @@ def test_nothing_is_left_of_an_agent_that_defends_itself(home: OrchHome) -> None
     assert seconds < STOP_SECONDS
 
 
-@pytest.mark.parametrize("moment", ["reply", "worktree.creating", "worktree.created", "run.started"])
+MOMENTS = [
+    "reply",
+    pytest.param("worktree.creating", marks=NIGHTLY),
+    "worktree.created",
+    pytest.param("run.started", marks=NIGHTLY),
+]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 async def test_a_session_can_be_stopped_at_every_step_of_its_creation(
     home: OrchHome, connect: Connect, moment: str
 ) -> None:

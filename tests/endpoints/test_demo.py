@@ -61,6 +61,7 @@ def test_programs_read_documents_and_may_have_it_cleaned_up(tmp_path: Path, envi
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_draws_a_table(tmp_path: Path, environment: dict[str, str]) -> None:
     ours, theirs = pty.openpty()
     environment |= {"TERM": "xterm", "COLUMNS": "140", "LINES": "40"}

@@ -327,7 +327,7 @@ class TestInput:
 
 class TestStop:
     async def test_one_that_obeys(self, hub: MakeHub) -> None:
-        source = "import time\nprint(1, flush=True)\ntry: time.sleep(600)\nexcept BaseException: raise SystemExit(3)"
+        source = "import time\ntry: print(1, flush=True); time.sleep(600)\nexcept BaseException: raise SystemExit(3)"
         run = await hub().launch(spec_of(source), {})
         await ready(run)
         await run.stop("asked", (20, 20))

@@ -19,6 +19,7 @@ from orch_server.domain.session import Action, Attention, State
 from orch_server.services import artifacts, cleanup, projects, reconcile, sessions, transcript, wip
 from orch_server.services.context import Caller, RequestKey
 from orch_server.settings import crashpoint
+from tests.marks import NIGHTLY
 from tests.services.deletions import ENDINGS, FOR_ORDINARY_USERS, KINDS, SHOWN, run_cell
 from tests.services.world import World
 from tests.world import tree_of
@@ -45,7 +46,7 @@ def _marks(number: int, cell: tuple[str, str, str]) -> tuple[pytest.MarkDecorato
     """Return when a cell is tried: always, with what is slow, or in the long form."""
     if cell in SAMPLE:
         return ()
-    return (pytest.mark.slow,) if number % 4 == 0 else (pytest.mark.slow, pytest.mark.nightly)
+    return (pytest.mark.slow,) if number % 4 == 0 else NIGHTLY
 
 
 CELLS = [
@@ -472,7 +473,13 @@ class Killed(BaseException):
     """The hub is gone: nothing catches it, nothing is cleaned up."""
 
 
-@pytest.mark.parametrize(("verb", "step"), [(verb, step) for verb, steps in STEPS.items() for step in steps])
+DEATHS = [
+    pytest.param(verb, step, id=step, marks=NIGHTLY if number % 2 else ())
+    for number, (verb, step) in enumerate((verb, step) for verb, steps in STEPS.items() for step in steps)
+]
+
+
+@pytest.mark.parametrize(("verb", "step"), DEATHS)
 async def test_a_hub_that_dies_between_two_steps_loses_nothing(
     world: World, verb: str, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
