@@ -115,6 +115,24 @@ async def test_a_hub_killed_during_a_delete_finishes_or_undoes_it(home: OrchHome
         assert tree_of(tree) == before
 
 
+async def test_what_a_disk_kept_from_being_undone_is_undone_by_the_next_request(
+    home: OrchHome, connect: Connect
+) -> None:
+    session = await asyncio.to_thread(_finished, home)
+    tree, session_id = Path(session["worktreePath"]), session["id"]
+    before = tree_of(tree)
+    client = await connect()
+    manifests = home.path / "trash"
+    manifests.write_text("no directory")
+    with pytest.raises(Failed):
+        await client.call("orch/session/delete", {"session": session_id})
+    assert home.query("SELECT kind FROM intents") == [("delete",)]
+    manifests.unlink()
+    await client.call("orch/session/update", {"session": session_id, "title": "kept"})
+    assert home.query("SELECT kind FROM intents") == []
+    assert tree_of(tree) == before
+
+
 def test_git_clean_in_the_checkout_while_a_session_works(home: OrchHome) -> None:
     session = _finished(home)
     session_id, tree = session["id"], Path(session["worktreePath"])

@@ -88,10 +88,10 @@ def main(case: str, directory: str) -> None:
 
 
 def _sessions(driver: Driver) -> tuple[str, str]:
-    """Return one whose work is done and one that goes on for ever."""
+    """Return one whose work is done and one that goes on for ever, and has begun to."""
     done, talking = start(driver, "[[write made.txt hello]]"), start(driver, "[[count 0 5]]")
     complete(driver, done)
-    driver.until(talking, "running")
+    _talks_on(driver, talking)  # only then is all written that it begins with
     driver.read_events()
     return done, talking
 

@@ -22,6 +22,7 @@ from orch_server.settings import crashpoint
 from tests.marks import NIGHTLY
 from tests.services.deletions import ENDINGS, FOR_ORDINARY_USERS, KINDS, SHOWN, run_cell
 from tests.services.world import World
+from tests.waiting import wait_until_async
 from tests.world import tree_of
 
 SAMPLE = {
@@ -549,6 +550,21 @@ async def test_what_fails_before_the_rename_is_undone_at_once(world: World, monk
     assert not world.context.store.intents()
     assert not world.scratch.git("for-each-ref", "refs/orch/trash")
     (world.scratch.path / ".orchestrator" / "trash" / session.id).rmdir()
+    await cleanup.delete(world.context, session.id)
+
+
+async def test_what_can_neither_be_done_nor_undone_is_settled_once_it_can_be(world: World) -> None:
+    session = await world.work("[[write a.txt kept]]")
+    before = tree_of(Path(session.worktree_path or ""))
+    manifests = world.home / "trash"
+    manifests.write_text("no directory")
+    with pytest.raises(OSError, match="Not a directory"):
+        await cleanup.delete(world.context, session.id)
+    assert world.context.store.intents()
+    manifests.unlink()
+    await wait_until_async(lambda: not world.context.store.intents())
+    assert not world.scratch.git("for-each-ref", "refs/orch/trash")
+    assert tree_of(Path(session.worktree_path or "")) == before
     await cleanup.delete(world.context, session.id)
 
 

@@ -2,10 +2,13 @@
 
 import asyncio
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -275,3 +278,11 @@ def _content_of(data: bytes, tmp_path: Path) -> list[str]:
     copy = tmp_path / "copy.db"
     copy.write_bytes(data)
     return _content(copy)
+
+
+async def test_many_who_read_at_once_share_a_few_connections(kept: Kept) -> None:
+    together = threading.Barrier(4)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(32))
+    await asyncio.gather(*(kept.store._in_thread(lambda _: together.wait(30)) for _ in range(32)))
+    held = [file for file in psutil.Process().open_files() if file.path == kept.store.path]
+    assert len(held) <= 4 + 2, "those of the readers, of the writer and of this thread"

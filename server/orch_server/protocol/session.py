@@ -9,7 +9,7 @@ from orch_server.domain.wire import Params, WireModel
 from orch_server.git.diff import Diff
 from orch_server.protocol.paging import Page, PageParams, number_cursor
 from orch_server.protocol.registry import Call, Encoded, request
-from orch_server.services import changes, logs, projects, sessions, transcript
+from orch_server.services import changes, cleanup, logs, projects, sessions, transcript
 from orch_server.services.changes import Against
 from orch_server.services.transcript import Entry
 
@@ -188,12 +188,14 @@ def get(call: Call, params: NamedSession) -> Encoded:
 @request("orch/session/update", changes=True)
 async def update(call: Call, params: UpdateSession) -> Session:
     """Change a session's title or policy."""
+    await cleanup.settle_before(call.context, params.session)
     return await sessions.update(call.context, params.session, title=params.title, policy=params.policy)
 
 
 @request("orch/session/followUp", changes=True)
 async def follow_up(call: Call, params: FollowUpSession) -> Session:
     """Give a session a further text: after the running turn, into it, or by resuming the conversation."""
+    await cleanup.settle_before(call.context, params.session)
     return await sessions.follow_up(call.context, call.caller, params.session, params.text, params.mode)
 
 
@@ -226,6 +228,7 @@ async def stop(call: Call, params: NamedSession) -> Session:
 @request("orch/session/resume", changes=True)
 async def resume(call: Call, params: ResumeSession) -> Session:
     """Go on with an ended session in the agent's own conversation, or anew with the transcript as context."""
+    await cleanup.settle_before(call.context, params.session)
     return await sessions.resume(call.context, call.caller, params.session, params.text, anew=params.anew)
 
 

@@ -1,8 +1,9 @@
 """The end of a session's life, and the way back: archive, delete, restore, purge.
 
 Whatever changes the world is journalled: the intent says what is being done and how far it has come, and `settle`
-either finishes it or takes it back, after a failure, at the hub's next start, or before the next request for the
-session. A delete is undone until its rename and finished after it; a restore and a purge are finished.
+either finishes it or takes it back: at once after a failure, and where that fails too (on a full disk, say) again and
+again in the background, at the hub's next start, and before the next request for the session. A delete is undone until
+its rename and finished after it; a restore and a purge are finished.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from orch_server.git.trash import Trashed
 from orch_server.git.wip import wip_ref
 from orch_server.git.worktree import Worktree
 from orch_server.services import previews, projects, reconcile, sessions, wip
+from orch_server.services.again import until_done
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.previews import Preview
 from orch_server.services.worktrees import worktree_of
@@ -172,11 +174,15 @@ async def recover(context: Context) -> None:
     """Finish or undo what an earlier hub left under way."""
     for session_id in {intent.session_id for intent in context.store.intents() if intent.kind in KINDS}:
         assert session_id is not None
+        await _try_to_settle(context, session_id)
+
+
+async def settle_before(context: Context, reference: str) -> None:
+    """Settle what an earlier request left under way for a session, before one that is not about its cleanup."""
+    session_id = sessions.find(context, reference).id
+    if _under_way(context, session_id):
         async with context.lock(session_id):
-            try:
-                await settle(context, session_id)
-            except (OrchError, OSError) as error:
-                log.warning("The cleanup of %s goes on later: %s", session_id, error)
+            await settle(context, session_id)
 
 
 async def purge_expired(context: Context) -> None:
@@ -213,7 +219,6 @@ async def tend(context: Context) -> None:
                 await purge_expired(context)
             if number and number % _SNAPSHOT_EVERY == 0:
                 await wip.take_all(context)
-                await recover(context)
         except (OrchError, OSError) as error:
             log.warning("Not all sessions could be looked after: %s", error)
         number += 1
@@ -225,10 +230,47 @@ async def tend(context: Context) -> None:
 
 async def settle(context: Context, session_id: str) -> None:
     """Bring what is under way for a session to its end, or take it back. The session's lock is held."""
-    for intent in context.store.intents():
-        if intent.session_id == session_id and intent.kind in KINDS:
-            log.info("Settling the %s of %s", intent.kind, session_id)
-            await _STEPS[intent.kind](context, intent)
+    for intent in _under_way(context, session_id):
+        log.info("Settling the %s of %s", intent.kind, session_id)
+        await _carry_on(context, intent)
+
+
+def _under_way(context: Context, session_id: str) -> list[Intent]:
+    return [intent for intent in context.store.intents() if intent.session_id == session_id and intent.kind in KINDS]
+
+
+async def _carry_on(context: Context, intent: Intent) -> None:
+    """Finish what an intent says, or take it back; where that fails it is tried again."""
+    try:
+        await _STEPS[intent.kind](context, intent)
+    except (OrchError, OSError):
+        _go_on_later(context, _subject(intent))
+        raise
+
+
+def _go_on_later(context: Context, session_id: str) -> None:
+    """Try again until nothing is under way: space may come back, and nobody need ask for the session then."""
+    if session_id in context.unfinished or not _under_way(context, session_id):
+        return
+
+    async def go_on() -> None:
+        try:
+            await until_done(lambda: _try_to_settle(context, session_id))
+        finally:
+            context.unfinished.discard(session_id)
+
+    context.unfinished.add(session_id)
+    context.spawn(go_on())
+
+
+async def _try_to_settle(context: Context, session_id: str) -> bool:
+    async with context.lock(session_id):
+        try:
+            await settle(context, session_id)
+        except (OrchError, OSError) as error:
+            log.warning("The cleanup of %s goes on later: %s", session_id, error)
+            return False
+    return True
 
 
 async def _begin(context: Context, session_id: str, kind: str, data: dict[str, Any]) -> Intent:
@@ -253,7 +295,7 @@ async def _throw_away(context: Context, session_id: str, *, drop_branch: bool, t
             await _prepare(context, intent, worktree, drop_branch=drop_branch)
         await _delete_on(context, intent)
     except (OrchError, OSError):
-        await _delete_or_undo(context, intent)
+        await _carry_on(context, intent)
         if _present(context, session_id).state != State.DELETED:
             raise
 

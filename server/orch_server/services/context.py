@@ -64,6 +64,8 @@ class Context:
     """Sessions whose worktree is being made or whose agent is being started."""
     unsettled: "dict[str, Callable[[], Awaitable[None]]]" = field(default_factory=dict)
     """Sessions whose runner does not answer yet; a call goes on without it."""
+    unfinished: set[str] = field(default_factory=set)
+    """Sessions of which a cleanup failed halfway and is tried again in the background."""
     environments: dict[str, Environment] = field(default_factory=dict)
     """The environment of the client that last asked for a session's runs; in memory alone, never stored."""
     clients: dict[int, Environment] = field(default_factory=dict)

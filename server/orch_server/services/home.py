@@ -15,14 +15,13 @@ from orch_server.git.commit import commit as git_commit
 from orch_server.git.identity import as_user
 from orch_server.git.inventory import read_head
 from orch_server.services import homecoming, projects, sessions
+from orch_server.services.again import until_done
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.homecoming import KINDS, Applied, Place
 from orch_server.services.worktrees import worktree_of
 from orch_server.store.records import SessionRecord
 
 log = logging.getLogger(__name__)
-
-_AGAIN_SECONDS, _MOST_SECONDS = 1.0, 60.0
 
 
 async def commit(context: Context, caller: Caller, reference: str, message: str | None) -> Committed:
@@ -171,10 +170,7 @@ async def _settle(context: Context, place: Place) -> None:
 
 
 async def _settle_later(context: Context, session_id: str) -> None:
-    wait = _AGAIN_SECONDS
-    while not await _try_to_settle(context, session_id):
-        await asyncio.sleep(wait)
-        wait = min(2 * wait, _MOST_SECONDS)
+    await until_done(lambda: _try_to_settle(context, session_id))
 
 
 async def _try_to_settle(context: Context, session_id: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from orch_server.domain.readable import harmless, told
+from orch_server.domain.session import LIVE, State
 from orch_server.git.runtime_dir import make_runtime_dir, opened
 from orch_server.services.context import Context
 from orch_server.store.records import StoredEvent
@@ -64,9 +65,21 @@ class SessionLogs:
             if found is not None:
                 self._open.move_to_end(session_id)
                 await asyncio.to_thread(found.append, events)
+                self._close_at_rest(session_id)
         except OSError as error:
             log.warning("The log of session %s cannot be written: %s", session_id, error)
-            self._open.pop(session_id, None)
+            self._close(session_id)
+
+    def _close_at_rest(self, session_id: str) -> None:
+        """Close the log of a session that is not at work: little more comes, and what is purged is to be gone."""
+        session = self._context.store.session(session_id)
+        if session is None or session.state not in {State.CREATED, *LIVE}:
+            self._close(session_id)
+
+    def _close(self, session_id: str) -> None:
+        found = self._open.pop(session_id, None)
+        if found is not None:
+            found.close()
 
     async def _open_log(self, session_id: str, before: int) -> "_Log | None":
         """Open a session's log and bring it up to the event `before`."""

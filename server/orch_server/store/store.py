@@ -40,6 +40,8 @@ ResultT = TypeVar("ResultT")
 ANNOUNCE_SECONDS = 0.5
 """How far apart `session.updated` events of one session are at least."""
 _CACHED_SESSIONS = 2_000
+_READERS = 4
+"""How many threads read at once: each needs a connection, with its descriptors and a cache of its own."""
 _MOST_IN_ONE_COMMIT = 256
 _TURN_ENDS = "('turn.completed', 'turn.failed')"
 EVENT_PAGE_BYTES = 8 * 1024 * 1024
@@ -86,6 +88,7 @@ class Store:
         self._loop = asyncio.get_running_loop()
         self._readers = threading.local()
         self._idle_readers: list[Connection] = []
+        self._reading = asyncio.Semaphore(_READERS)
         self._cache: OrderedDict[str, _Kept] = OrderedDict()
         self._cache_lock = threading.Lock()
         self._announced_at: dict[str, float] = {}
@@ -397,7 +400,8 @@ class Store:
             finally:
                 self._idle_readers.append(connection)
 
-        return await asyncio.to_thread(run)
+        async with self._reading:
+            return await asyncio.to_thread(run)
 
     def _projects(self, statement: Select[Any]) -> list[Project]:
         counted = "SELECT project_id, count(*) FROM sessions WHERE purged_at IS NULL GROUP BY project_id"
