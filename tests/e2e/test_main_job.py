@@ -3,6 +3,7 @@
 import subprocess
 
 from tests.home import OrchHome
+from tests.waiting import wait_until
 
 
 def test_an_agent_works_in_a_worktree_of_its_own_and_takes_a_follow_up(home: OrchHome) -> None:
@@ -39,7 +40,7 @@ def test_a_follow_up_answers_an_open_question(home: OrchHome) -> None:
 
 def test_stop_and_resume_go_on_in_the_same_conversation(home: OrchHome) -> None:
     session_id = home.send("demo", "implement", "shop", "[[say begin]] [[hang]]")
-    home.cli("wait", session_id, "--until", "change", "--timeout", "10", expect=None)
+    wait_until(lambda: _said(home, session_id) == "begin")
     home.cli("stop", session_id)
     session = home.session(session_id)
     assert (session["state"], session["reason"], session["pid"]) == ("stopped", "user_stopped", None)
