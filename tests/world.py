@@ -277,6 +277,12 @@ def resident(pid: int) -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def peak(pid: int) -> int:
+    """Return the most memory that a process ever had resident, in bytes."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM:"))
+
+
 def _mine(home: OrchHome) -> Iterator[int]:
     for process in home.processes():
         yield process.pid

@@ -15,7 +15,7 @@ from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import new_home
 from tests.waiting import wait_until
-from tests.world import LARGEST_HUB, Known, World, digest_of, resident
+from tests.world import LARGEST_HUB, Known, World, digest_of, peak
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -99,7 +99,7 @@ def test_no_misbehaviour_of_an_agent_harms_anything(driver: Driver) -> None:
         if name == "floods":
             assert found["reason"] == "output_limit", found
         assert driver.hub is not None
-        largest = max(largest, resident(driver.hub))
+        largest = max(largest, peak(driver.hub))
         begun = time.monotonic()
         assert driver.call("orch/session/get", session=good)["state"] == "running", name
         slowest = max(slowest, time.monotonic() - begun)

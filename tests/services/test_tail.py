@@ -28,6 +28,18 @@ def test_a_line_longer_than_a_chunk_is_read_whole(tmp_path: Path) -> None:
     assert batch.lines[1:] == ["next"]
 
 
+def test_many_small_lines_are_read_a_part_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "out.log"
+    path.write_bytes(b"x\n" * (2 * tail.MOST_LINES) + b"last")
+    reader = Tail(str(path), 0)
+    sizes = []
+    while (batch := reader.read(to_the_end=True)).start != batch.end:
+        sizes.append(len(batch.lines))
+        reader.offset = batch.end
+    assert sizes == [tail.MOST_LINES, tail.MOST_LINES, 1]
+    assert batch.end == path.stat().st_size
+
+
 def test_a_monstrous_line_is_left_out_with_a_note(tmp_path: Path) -> None:
     path = tmp_path / "out.log"
     path.write_bytes(b"x" * (tail.LONGEST_LINE + 2_000_000))

@@ -6,6 +6,7 @@ written (the project is gone, the disk is full) holds nothing up.
 """
 
 import asyncio
+import io
 import logging
 import os
 from collections import OrderedDict
@@ -26,6 +27,11 @@ _OPEN_LOGS = 64
 _QUIET = frozenset({"session.updated", "agent.usage"})
 _SPOKEN = frozenset({"agent.message", "agent.thought"})
 _TAIL_BYTES = 64 * 1024
+_MOST_WAITING_BYTES = 4 * 1024 * 1024
+_EVENT_WEIGHT = 512
+"""What an event weighs in memory besides its text."""
+_LONGEST_ENTRY = 64 * 1024
+"""Characters of a message in one entry; a longer one goes on in the next, since an agent may never come to its end."""
 
 
 class SessionLogs:
@@ -34,12 +40,23 @@ class SessionLogs:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._waiting: list[StoredEvent] = []
+        self._waiting_bytes = 0
+        self._missed: dict[str, int] = {}
+        """Sessions that told more than is kept waiting, each with the last event to be read from the store."""
         self._arrived = asyncio.Event()
         self._open: OrderedDict[str, _Log] = OrderedDict()
 
     def take(self, events: Sequence[StoredEvent]) -> None:
-        """Take published events; they are written soon."""
-        self._waiting.extend(event for event in events if event.session_id is not None)
+        """Take published events; they are written soon. What is too much to wait is read from the store instead."""
+        for event in events:
+            if event.session_id is not None:
+                self._waiting.append(event)
+                self._waiting_bytes += _EVENT_WEIGHT + len(event.json)
+        if self._waiting_bytes > _MOST_WAITING_BYTES:
+            self._missed.update(
+                (event.session_id, event.seq) for event in self._waiting if event.session_id is not None
+            )
+            self._waiting, self._waiting_bytes = [], 0
         self._arrived.set()
 
     async def run(self) -> None:
@@ -48,7 +65,10 @@ class SessionLogs:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                events, self._waiting = self._waiting, []
+                missed, self._missed = self._missed, {}
+                events, self._waiting, self._waiting_bytes = self._waiting, [], 0
+                for session_id, seq in missed.items():
+                    await self._write(session_id, [], through=seq)
                 by_session: dict[str, list[StoredEvent]] = {}
                 for event in events:
                     assert event.session_id is not None
@@ -59,11 +79,16 @@ class SessionLogs:
             for opened_log in self._open.values():
                 opened_log.close()
 
-    async def _write(self, session_id: str, events: list[StoredEvent]) -> None:
+    async def _write(self, session_id: str, events: list[StoredEvent], *, through: int = 0) -> None:
+        """Append events to a session's log, and before them what it lacks up to the event `through`."""
         try:
-            found = self._open.get(session_id) or await self._open_log(session_id, events[0].seq)
+            found = self._open.get(session_id)
+            if found is None:
+                found = await self._open_log(session_id)
+                through = through or events[0].seq - 1
             if found is not None:
                 self._open.move_to_end(session_id)
+                await self._catch_up(found, session_id, through)
                 await asyncio.to_thread(found.append, events)
                 self._close_at_rest(session_id)
         except OSError as error:
@@ -81,8 +106,8 @@ class SessionLogs:
         if found is not None:
             found.close()
 
-    async def _open_log(self, session_id: str, before: int) -> "_Log | None":
-        """Open a session's log and bring it up to the event `before`."""
+    async def _open_log(self, session_id: str) -> "_Log | None":
+        """Open a session's log."""
         session = self._context.store.session(session_id)
         project = self._context.store.project(session.project_id) if session is not None else None
         if session is None or project is None or session.purged_at is not None:
@@ -92,11 +117,17 @@ class SessionLogs:
         self._open[session_id] = found
         if len(self._open) > _OPEN_LOGS:
             self._open.popitem(last=False)[1].close()
-        while page := await self._context.store.events(found.last_seq, session_id=session_id):
-            await asyncio.to_thread(found.append, [event for event in page if event.seq < before])
-            if page[-1].seq >= before:
-                break
         return found
+
+    async def _catch_up(self, found: "_Log", session_id: str, through: int) -> None:
+        while found.last_seq < through and (
+            page := await self._context.store.events(
+                found.last_seq, session_id=session_id, page_bytes=_MOST_WAITING_BYTES
+            )
+        ):
+            await asyncio.to_thread(found.append, [event for event in page if event.seq <= through])
+            if page[-1].seq > through:
+                break
 
 
 class _Log:
@@ -108,7 +139,7 @@ class _Log:
         with opened(project, (runtime_dir, "logs")) as directory:
             self._descriptor = os.open(f"{session_id}.log", flags, 0o600, dir_fd=directory)
         self.last_seq = self._cut_torn_end()
-        self._spoken: dict[str, list[str]] = {}
+        self._spoken: dict[str, io.StringIO] = {}
 
     def append(self, events: Sequence[StoredEvent]) -> None:
         """Append the events that the log does not have."""
@@ -131,11 +162,11 @@ class _Log:
             return []
         text = told(event)
         if event["type"] in _SPOKEN:
-            parts = self._spoken.setdefault(event["data"]["messageId"], [])
-            parts.append(event["data"]["text"])
-            if not event["data"]["final"]:
+            words = self._spoken.setdefault(event["data"]["messageId"], io.StringIO())
+            words.write(event["data"]["text"])
+            if not event["data"]["final"] and words.tell() < _LONGEST_ENTRY:
                 return []
-            text = "".join(self._spoken.pop(event["data"]["messageId"]))
+            text = self._spoken.pop(event["data"]["messageId"]).getvalue()
         head = f"{event['seq']} {event['at']} {event['type']}"
         return [f"{head} {harmless(line, keep=chr(9))}\n" for line in text.splitlines() or [""]]
 

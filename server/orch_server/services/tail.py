@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 _READ_BYTES = 1024 * 1024
 LONGEST_LINE = 16 * 1024 * 1024
+MOST_LINES = 2_000
+"""A line of two bytes becomes an event of hundreds: what is read at once is to stay small as that, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Tail:
         self.offset = offset
 
     def read(self, *, to_the_end: bool = False) -> Batch:
-        """Return the next whole lines, about a megabyte of them, more only where one line is longer.
+        """Return the next whole lines: at most `MOST_LINES`, and a megabyte of them unless one line is longer.
 
         A line over 16 MiB is left out and a note stands in its place. With `to_the_end` the writer is gone, and what
         follows the last newline counts as a line too.
@@ -56,11 +58,11 @@ class Tail:
                 if to_the_end and data:
                     break
                 return Batch([], self.offset, self.offset)
-        whole = data if to_the_end and b"\n" not in data else data[: data.rindex(b"\n") + 1]
-        lines = whole.decode("utf-8", "replace").split("\n")
-        if not lines[-1]:
-            lines.pop()
-        return Batch(lines, self.offset, self.offset + len(whole))
+        *whole, rest = data.split(b"\n", MOST_LINES)
+        if not whole:  # the writer is gone, and this is the last line
+            whole, rest = [rest], b""
+        lines = [line.decode("utf-8", "replace") for line in whole]
+        return Batch(lines, self.offset, self.offset + len(data) - len(rest))
 
     def _skip(self, descriptor: int, position: int, *, to_the_end: bool) -> Batch:
         while chunk := os.pread(descriptor, _READ_BYTES, position):

@@ -1,6 +1,8 @@
 """A session's conversation as entries: what was said, thought, done and asked, put together from its events."""
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -22,6 +24,12 @@ TYPES = (
     "input.requested",
     "input.answered",
 )
+LARGE = 1024 * 1024
+"""Characters from which on a piece ends at the next place where nothing is half told."""
+LARGEST = 4 * LARGE
+"""Characters at which a piece ends wherever it is."""
+_ENTRY_WEIGHT = 1024
+"""What an entry weighs in memory besides its text."""
 
 
 class Role(StrEnum):
@@ -54,16 +62,42 @@ class Entry(WireModel):
     at: str
 
 
-async def read(context: Context, session_id: str, after: int = 0, until: int | None = None) -> list[Entry]:
-    """Return the entries of a session that its events after one and up to another tell."""
-    entries: list[Entry] = []
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a conversation: its entries, and the number of the event up to which they tell it."""
+
+    entries: list[Entry]
+    seq: int
+
+
+async def read(context: Context, session_id: str) -> list[Entry]:
+    """Return all entries of a session."""
     assembler = _Assembler()
+    after = 0
     while page := await context.store.events(after, session_id=session_id, types=TYPES):
-        entries.extend(assembler.take(event for event in page if until is None or event.seq <= until))
+        assembler.take(page)
         after = page[-1].seq
-    entries.extend(assembler.rest())
-    entries.sort(key=lambda entry: entry.seq)
-    return entries
+    return assembler.finish()
+
+
+async def pieces(context: Context, session_id: str, *, after: int, until: int) -> AsyncIterator[Piece]:
+    """Yield what a session's events after one and up to another tell, in pieces that fit into memory.
+
+    An entry that is longer than a piece goes on in the next one as a further entry. The last piece ends at `until`.
+    """
+    assembler = _Assembler()
+    while after < until and (
+        page := await context.store.events(after, session_id=session_id, types=TYPES, page_bytes=LARGE)
+    ):
+        for event in page:
+            if event.seq > until:
+                break
+            assembler.take((event,))
+            if event.seq < until and assembler.weight >= (LARGEST if assembler.is_amid_an_entry else LARGE):
+                yield Piece(assembler.finish(), event.seq)
+                assembler = _Assembler()
+        after = page[-1].seq
+    yield Piece(assembler.finish(), until)
 
 
 def as_markdown(title: str, entries: Iterable[Entry]) -> str:
@@ -80,11 +114,19 @@ class _Assembler:
     """Joins the pieces of messages, and tools with their results."""
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[Entry, list[str]]] = {}
-        """Each with its pieces, which are joined once: a message may come in hundreds of thousands."""
+        self.weight = 0
+        """About how many bytes it holds."""
+        self._entries: list[Entry] = []
+        self._open: dict[str, tuple[Entry, io.StringIO]] = {}
+        """Each with what is known of its text: a message may come in hundreds of thousands of pieces."""
 
-    def take(self, events: Iterable[StoredEvent]) -> Iterator[Entry]:
-        """Take the next events and yield the entries that are complete."""
+    @property
+    def is_amid_an_entry(self) -> bool:
+        """Whether more may come of what was begun."""
+        return bool(self._open)
+
+    def take(self, events: Iterable[StoredEvent]) -> None:
+        """Take the next events."""
         for stored in events:
             event = orjson.loads(stored.json)
             data = event["data"]
@@ -93,33 +135,41 @@ class _Assembler:
             match stored.type:
                 case "agent.message" | "agent.thought":
                     kind = EntryKind.MESSAGE if stored.type == "agent.message" else EntryKind.THOUGHT
-                    if data["messageId"] not in self._open:
-                        self._open[data["messageId"]] = _entry(event, Role.AGENT, kind, ""), []
-                    self._open[data["messageId"]][1].append(data["text"])
+                    self._add(data["messageId"], event, kind, data["text"])
                     if data["final"]:
-                        yield from self._close(data["messageId"])
+                        self._close(data["messageId"])
                 case "agent.tool_started":
-                    words = [data["title"] or data["name"]]
-                    self._open[data["toolId"]] = _entry(event, Role.AGENT, EntryKind.TOOL, ""), words
+                    self._open.pop(data["toolId"], None)
+                    self._add(data["toolId"], event, EntryKind.TOOL, data["title"] or data["name"])
                 case "agent.tool_finished":
-                    tool, words = self._open.get(data["toolId"]) or (_entry(event, Role.AGENT, EntryKind.TOOL, ""), [])
                     outcome = data["output"].rstrip() if data["ok"] else f"failed: {data['output'].rstrip()}"
-                    self._open[data["toolId"]] = tool, ["\n".join([*words, outcome]).strip()]
-                    yield from self._close(data["toolId"])
+                    self._add(data["toolId"], event, EntryKind.TOOL, f"\n{outcome}")
+                    self._close(data["toolId"])
                 case _:
                     if (whole := _whole(event)) is not None:
-                        yield whole
+                        self._entries.append(whole)
+                        self.weight += _ENTRY_WEIGHT + len(whole.text)
 
-    def rest(self) -> Iterator[Entry]:
-        """Yield the entries that are not complete yet."""
+    def finish(self) -> list[Entry]:
+        """Return all entries in order; those that are not complete end here."""
         for name in list(self._open):
-            yield from self._close(name)
+            self._close(name)
+        self._entries.sort(key=lambda entry: entry.seq)
+        return self._entries
 
-    def _close(self, name: str) -> Iterator[Entry]:
-        entry, pieces = self._open.pop(name)
-        entry.text = "".join(pieces)
-        if entry.text.strip():
-            yield entry
+    def _add(self, name: str, event: dict[str, Any], kind: EntryKind, text: str) -> None:
+        if name not in self._open:
+            self._open[name] = _entry(event, Role.AGENT, kind, ""), io.StringIO()
+            self.weight += _ENTRY_WEIGHT
+        self._open[name][1].write(text)
+        self.weight += len(text)
+
+    def _close(self, name: str) -> None:
+        entry, words = self._open.pop(name)
+        text = words.getvalue()
+        entry.text = text.strip() if entry.kind == EntryKind.TOOL else text
+        if text.strip():
+            self._entries.append(entry)
 
 
 def _whole(event: dict[str, Any]) -> Entry | None:

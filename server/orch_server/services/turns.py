@@ -1,6 +1,7 @@
 """What is kept when a turn has ended: the changes, the artifacts, the words to search in."""
 
 import logging
+from functools import partial
 
 from orch_server.domain.artifact import ArtifactKind
 from orch_server.domain.errors import OrchError
@@ -10,7 +11,7 @@ from orch_server.services.artifacts import Content
 from orch_server.services.changes import Against
 from orch_server.services.context import Context
 from orch_server.services.named_files import named_files
-from orch_server.services.transcript import Entry, EntryKind, Role
+from orch_server.services.transcript import Entry, EntryKind, Piece, Role
 from orch_server.services.worktrees import worktree_of
 from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import SessionRecord
@@ -54,12 +55,22 @@ async def _keep_words(context: Context, session: SessionRecord) -> None:
     until = await context.store.last_turn_end(session.id)
     if until <= session.kept_seq:
         return
-    entries = await transcript.read(context, session.id, after=session.kept_seq, until=until)
-    contents = [
-        Content(ArtifactKind.TRANSCRIPT, "transcript.jsonl", transcript.as_json_lines(entries), append=True),
-        Content(ArtifactKind.TRANSCRIPT, "transcript.md", _page(session, entries), append=session.kept_seq > 0),
-    ]
-    answer = _answer(entries)
+    kept, answer = session.kept_seq, None
+    async for piece in transcript.pieces(context, session.id, after=kept, until=until):
+        answer = _answer(piece.entries) or answer
+        contents = [
+            Content(ArtifactKind.TRANSCRIPT, "transcript.jsonl", transcript.as_json_lines(piece.entries), append=True),
+            Content(ArtifactKind.TRANSCRIPT, "transcript.md", _page(session, piece, after=kept), append=kept > 0),
+        ]
+        if piece.seq == until:
+            contents += await _outcome(context, session, answer)
+        await artifacts.keep(context, session, contents, partial(_keep_piece, session.id, piece))
+        kept = piece.seq
+
+
+async def _outcome(context: Context, session: SessionRecord, answer: Entry | None) -> list[Content]:
+    """Return what the turn came to: the report, the diff, and the files that the answer names."""
+    contents = []
     kind = _ANSWERS.get(session.action)
     if kind is not None and answer is not None:
         contents.append(Content(kind, f"{kind}-{answer.turn or session.turns}.md", f"{answer.text.strip()}\n".encode()))
@@ -70,19 +81,19 @@ async def _keep_words(context: Context, session: SessionRecord) -> None:
     worktree = worktree_of(session)
     if worktree is not None and answer is not None:
         contents += await named_files(context.git, worktree, answer.text)
-
-    def work(transaction: Transaction) -> None:
-        draft = transaction.session(session.id)
-        for entry in entries:
-            transaction.index(draft, entry.seq, entry.kind, entry.text, entry.at)
-        draft.kept_seq = until
-
-    await artifacts.keep(context, session, contents, work)
+    return contents
 
 
-def _page(session: SessionRecord, entries: list[Entry]) -> bytes:
-    page = transcript.as_markdown(session.title, entries)
-    if session.kept_seq > 0:
+def _keep_piece(session_id: str, piece: Piece, transaction: Transaction) -> None:
+    draft = transaction.session(session_id)
+    for entry in piece.entries:
+        transaction.index(draft, entry.seq, entry.kind, entry.text, entry.at)
+    draft.kept_seq = piece.seq
+
+
+def _page(session: SessionRecord, piece: Piece, *, after: int) -> bytes:
+    page = transcript.as_markdown(session.title, piece.entries)
+    if after > 0:
         page = page.partition("\n")[2]
     return page.encode("utf-8", "replace")
 
