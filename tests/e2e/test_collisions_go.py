@@ -47,6 +47,10 @@ class Shown:
         self.client.text_document_did_open(types.DidOpenTextDocumentParams(item))
         return file.as_uri()
 
+    def severities(self, file: Path) -> set[types.DiagnosticSeverity | None]:
+        """Return how serious what is shown of a file is."""
+        return {item.severity for item in self.by_uri[file.as_uri()]}
+
     def about(self, session: str) -> set[str]:
         """Return the documents with a diagnostic that names a session."""
         return {uri for uri, items in self.by_uri.items() if any(session in item.message for item in items)}
@@ -92,7 +96,8 @@ async def test_they_go_soon_after_one_side_did(home: OrchHome, shown: Shown, cau
     _, theirs = await _work(home, shown, "other")
     uris = {shown.open(home.root / "shop" / NAME), shown.open(theirs)}
     await wait_until_async(lambda: shown.about(one) == uris, PATIENCE)
-    assert {item.severity for item in shown.by_uri[theirs.as_uri()]} == {types.DiagnosticSeverity.Warning}
+    # First that both are at work on the line, then that they would not merge.
+    await wait_until_async(lambda: shown.severities(theirs) == {types.DiagnosticSeverity.Warning}, PATIENCE)
 
     if cause == "undone":
         own.write_text(NUMBERS)

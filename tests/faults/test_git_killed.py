@@ -38,10 +38,13 @@ class Insisting(Driver):
 
     def call(self, method: str, /, **params: Any) -> Any:
         """Send a request until git lives long enough."""
-        for _ in range(TRIES):
+        for number in range(TRIES):
             try:
                 return super().call(method, **params)
             except Failed as refusal:
+                if number and refusal.data["kind"] == "illegalTransition":
+                    # What git's death had interrupted was brought to its end by itself before this was asked again.
+                    return super().call("orch/session/get", session=params["session"])
                 if refusal.data["kind"] != "gitFailed":
                     raise
                 assert refusal.data["hint"], refusal.data

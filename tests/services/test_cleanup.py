@@ -43,16 +43,9 @@ SAMPLE = {
 }
 
 
-def _marks(number: int, cell: tuple[str, str, str]) -> tuple[pytest.MarkDecorator, ...]:
-    """Return when a cell is tried: always, with what is slow, or in the long form."""
-    if cell in SAMPLE:
-        return ()
-    return (pytest.mark.slow,) if number % 4 == 0 else NIGHTLY
-
-
 CELLS = [
-    pytest.param(*cell, id="-".join(cell), marks=_marks(number, cell))
-    for number, cell in enumerate(itertools.product(KINDS, ENDINGS, SHOWN))
+    pytest.param(*cell, id="-".join(cell), marks=() if cell in SAMPLE else pytest.mark.slow)
+    for cell in itertools.product(KINDS, ENDINGS, SHOWN)
 ]
 
 
