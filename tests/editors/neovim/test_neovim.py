@@ -12,6 +12,8 @@ from tests.home import OrchHome
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parents[2] / "docs" / "neovim"
+SHOTS = HERE.parents[2] / ".tools" / "neovim-shots"
+"""Where screens are kept, as text."""
 NVIM = shutil.which("nvim", path=os.path.dirname(sys.executable)) or shutil.which("nvim")
 
 pytestmark = [
@@ -22,7 +24,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    "scenario", ["main_job", "actions", "collisions", "plain", "plain_collisions", "health", "keys"]
+    "scenario", ["main_job", "actions", "collisions", "plain", "plain_collisions", "health", "keys", "screen"]
 )
 def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
     copy = tmp_path / "plugin"  # :helptags writes into it
@@ -32,6 +34,7 @@ def test_neovim(home: OrchHome, tmp_path: Path, scenario: str) -> None:
         **home.environment,
         "SHOP": str(tmp_path / "shop"),
         "PLUGIN_COPY": str(copy),
+        "SHOTS": str(SHOTS),
         "XDG_DATA_HOME": str(tmp_path / "data"),
         "XDG_STATE_HOME": str(tmp_path / "state"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
