@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from tests.marks import FULL
 from tests.ordinary import run_as_ordinary
 
 
@@ -15,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave the nightly ones out of the short form."""
     for item in items:
-        if item.get_closest_marker("nightly") and not os.environ.get("FULL"):
+        if item.get_closest_marker("nightly") and not FULL:
             item.add_marker(pytest.mark.skip(reason="the long form: make test-faults FULL=1"))
 
 

@@ -1,6 +1,5 @@
-"""What the fault tests share: all carry the marker `faults`; one zygote; the long form where FULL is set."""
+"""What the fault tests share: all carry the marker `faults`; one zygote."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import pytest
 
 from tests.faults.driver import Zygote
 
-FULL = bool(os.environ.get("FULL"))
 HERE = Path(__file__).parent
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.faults import misbehave
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import new_home
+from tests.marks import FULL
 from tests.waiting import wait_until
 from tests.world import LARGEST_HUB, Known, World, digest_of, peak
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Json, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home, start
 from tests.lsp import Failed
+from tests.marks import FULL
 from tests.repositories import make_repository
 from tests.waiting import wait_until
 from tests.world import tree_of

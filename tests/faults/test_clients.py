@@ -12,12 +12,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home
 from tests.home import BIN
 from tests.lsp import RawClient, frame
+from tests.marks import FULL
 from tests.waiting import wait_until
 from tests.world import LARGEST_HUB, resident
 

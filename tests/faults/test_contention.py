@@ -10,8 +10,8 @@ import pytest
 from orch_server.domain.session import State
 from orch_server.services import changes, reconcile, sessions, wip
 from orch_server.services.changes import Against
-from tests.faults.conftest import FULL
 from tests.faults.figures import record
+from tests.marks import FULL
 from tests.services.world import World
 
 pytestmark = pytest.mark.timeout(600)

@@ -16,8 +16,8 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.events import HubStopping
 from orch_server.store.schema import HEAD
 from orch_server.store.store import Store
-from tests.faults.conftest import FULL
 from tests.faults.figures import record
+from tests.marks import FULL
 
 pytestmark = pytest.mark.timeout(600)
 EVENTS = 120

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import CHAPTERS, new_home
 from tests.lsp import Failed
+from tests.marks import FULL
 
 pytestmark = pytest.mark.timeout(1800)
 RUNS = 9 if FULL else 1

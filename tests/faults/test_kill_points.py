@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 import orch_server
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import CHAPTERS, new_home
+from tests.marks import FULL
 
 pytestmark = pytest.mark.timeout(3000)
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orch_server.domain.readable import harmless, told
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home
 from tests.lsp import Failed
+from tests.marks import FULL
 from tests.world import tree_of
 
 pytestmark = pytest.mark.timeout(600)

@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from orch_server.protocol.methods import METHODS
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home
 from tests.lsp import RawClient, frame
+from tests.marks import FULL
 from tests.world import LARGEST_HUB, inet_sockets, resident
 
 pytestmark = pytest.mark.timeout(1200)

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.conftest import FULL
 from tests.faults.figures import record
 from tests.home import OrchHome
+from tests.marks import FULL
 
 pytestmark = pytest.mark.timeout(1800)
 RACERS = 100

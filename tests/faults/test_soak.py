@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import FULL
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import complete, new_home, start
+from tests.marks import FULL
 from tests.waiting import wait_until
 from tests.world import Known, digest_of, resident
 

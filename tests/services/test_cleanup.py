@@ -468,7 +468,7 @@ class Killed(BaseException):
 
 
 DEATHS = [
-    pytest.param(verb, step, id=step, marks=NIGHTLY if number % 2 else ())
+    pytest.param(verb, step, id=f"{verb}-{step}", marks=NIGHTLY if number % 2 else ())
     for number, (verb, step) in enumerate((verb, step) for verb, steps in STEPS.items() for step in steps)
 ]
 

@@ -70,16 +70,20 @@ def invalid_params(message: str, *, hint: str = "", **data: Any) -> OrchError:
     return OrchError(ErrorKind.INVALID_PARAMS, message, hint=hint, **data)
 
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _OF_THE_DISK = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether the disk, or what the user may have of it, is full."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
 def of_the_disk(error: BaseException) -> OrchError | None:
     """Return the error for what the disk refused, and None for any other, which is a mistake of ours."""
-    if not isinstance(error, OSError) or error.errno not in _FULL | _OF_THE_DISK:
+    if not isinstance(error, OSError) or not (is_full(error) or error.errno in _OF_THE_DISK):
         return None
     where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
-    if error.errno in _FULL:
+    if is_full(error):
         return OrchError(
             ErrorKind.DISK_FULL, f"{error.strerror}{where}.", hint="Free some space; orch goes on by itself."
         )

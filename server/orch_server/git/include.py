@@ -8,7 +8,6 @@ Nothing is read through a symbolic link: a link is copied as a link. A file that
 """
 
 import asyncio
-import errno
 import fcntl
 import os
 import stat
@@ -16,6 +15,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from orch_server.domain.errors import is_full
 from orch_server.git.checkout import real_index
 from orch_server.git.command import Git, run, visible
 from orch_server.git.repository import Repository
@@ -129,7 +129,7 @@ def _copy_all(project: str, worktree: str, names: Sequence[bytes], most_bytes: i
                         result.files += 1
                         result.size += found.st_size
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            if is_full(error):
                 raise
             result.warnings.append(f"{visible(name)} was not copied: {error.strerror}")
     if left:

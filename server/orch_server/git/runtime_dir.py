@@ -4,13 +4,12 @@ A repository can contain a symbolic link of that name, so every step into it is 
 """
 
 import asyncio
-import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.domain.errors import ErrorKind, OrchError, is_full
 from orch_server.git.command import Git, run
 from orch_server.git.repository import Repository
 
@@ -40,7 +39,7 @@ def make_runtime_dir(project: str, name: str) -> str:
     try:
         _make(project, name)
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        full = is_full(error)
         raise OrchError(
             ErrorKind.DISK_FULL if full else ErrorKind.GIT_FAILED,
             f"{os.path.join(project, name)} cannot be made: {error.strerror}.",

@@ -21,6 +21,8 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -339,19 +341,28 @@ async def destroy(git: Git, trashed: Trashed) -> None:
     root = os.path.join(trashed.worktree.project, trashed.runtime_dir)
     await asyncio.to_thread(_condemn, root, trashed)
     crashpoint("purge.condemned")
-    if await asyncio.to_thread(os.path.isdir, trashed.worktree.common_dir):
-        try:
+    is_there = await asyncio.to_thread(os.path.isdir, trashed.worktree.common_dir)
+    if is_there:
+        with _as_far_as_git_is_of_use(trashed):
             async with git.lock(trashed.worktree.common_dir):
                 await _remove_entry(git, trashed)
-            await asyncio.to_thread(_remove_condemned, root, trashed)
-            crashpoint("purge.cleared")
-            own = (wip_ref(trashed.session_id), *(f"{kind}/{trashed.session_id}/" for kind in (UNDO, UNDONE)))
-            await _drop_refs(git, trashed, trashed.pins, *own)
-        except OrchError:
-            if trashed.readable:  # else git may be of no more use than it was at the delete, and nothing is pinned
-                raise
     await asyncio.to_thread(_remove_condemned, root, trashed)
+    crashpoint("purge.cleared")
+    if is_there:
+        own = (wip_ref(trashed.session_id), *(f"{kind}/{trashed.session_id}/" for kind in (UNDO, UNDONE)))
+        with _as_far_as_git_is_of_use(trashed):
+            await _drop_refs(git, trashed, trashed.pins, *own)
     await asyncio.to_thread(_remove_manifests, trashed)
+
+
+@contextmanager
+def _as_far_as_git_is_of_use(trashed: Trashed) -> Iterator[None]:
+    """Let git fail where it could not be used at the delete already: nothing is pinned then."""
+    try:
+        yield
+    except OrchError:
+        if trashed.readable:
+            raise
 
 
 def remove_directory(root: str, part: str, name: str) -> None:

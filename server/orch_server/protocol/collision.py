@@ -6,7 +6,7 @@ from orch_server.domain.collision import Collision
 from orch_server.domain.session import Session
 from orch_server.domain.wire import Params, WireModel
 from orch_server.protocol.registry import Call, request
-from orch_server.services import advice, collisions, projects, sessions
+from orch_server.services import advice, cleanup, collisions, projects, sessions
 
 
 class ListCollisions(Params):
@@ -62,4 +62,5 @@ async def plan(call: Call, params: PlanMerge) -> MergePlan:
 @request("orch/collision/tell", changes=True)
 async def tell(call: Call, params: TellCollision) -> Session:
     """Give a session a follow-up that says what the other side changed, with the hunks."""
+    await cleanup.settle_before(call.context, params.session)
     return await advice.tell(call.context, call.caller, params.collision, params.session)

@@ -190,17 +190,18 @@ async def _launch(
     except RunnerSilent as silence:
         # A machine that is very busy, say. The agent may run, so it is neither given up nor started again.
         log.warning("%s", silence)
-        begin_to_settle(context, live, row, down_seconds=None, adopted=lambda: _go_on_later(context, live))
+        begin_to_settle(context, live, row, down_seconds=None, adopted=lambda: go_on_later(context, live))
         return
     crashpoint("launch.spawned")
     await live.write(lambda step: note_started(step.transaction, step.session, run_id, run.pid))
     crashpoint("launch.running")
     live.follow(run)
-    _go_on_later(context, live)
+    go_on_later(context, live)
 
 
-def _go_on_later(context: Context, live: LiveRun) -> None:
-    context.spawn(go_on_afterwards(context, live))
+def go_on_later(context: Context, live: LiveRun) -> None:
+    """Do what is to be done once a run is over."""
+    context.spawn(_go_on_afterwards(context, live))
 
 
 def agent_environment(environment: Environment, additions: Environment) -> dict[str, str]:
@@ -271,7 +272,7 @@ def _fail(transaction: Transaction, session_id: str, reason: Reason, message: st
         session.reason, session.message = reason, message
 
 
-async def go_on_afterwards(context: Context, live: LiveRun) -> None:
+async def _go_on_afterwards(context: Context, live: LiveRun) -> None:
     """When a process has ended while a text of the user waits after a good turn, go on with it."""
     await asyncio.shield(live.finished)
     await park_if_limited(context, live.task.session_id)

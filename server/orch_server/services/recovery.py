@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 
 from orch_server.domain.errors import OrchError
 from orch_server.domain.events import HubRecovered
@@ -84,10 +85,7 @@ async def start_waiting(context: Context, environment: Environment) -> None:
 
 def _begin_to_settle(context: Context, row: RunRow, down_seconds: float) -> "asyncio.Task[bool]":
     live = _live_run(context, row)
-
-    def adopted() -> None:
-        context.spawn(launching.go_on_afterwards(context, live))
-
+    adopted = partial(launching.go_on_later, context, live)
     return begin_to_settle(context, live, row, down_seconds=down_seconds, adopted=adopted)
 
 

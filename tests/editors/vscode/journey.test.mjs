@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import fs from "node:fs";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { Machine, until } from "./rig.mjs";
+import { Machine, steps, until } from "./rig.mjs";
 
 const machine = new Machine();
 const TASK = "Round prices up";
@@ -22,23 +22,7 @@ before(async () => {
 
 after(async () => machine.end());
 
-/** A step of the journey: what comes after a failed one makes no sense. */
-let failed = false;
-function step(name, work) {
-  test(name, { timeout: 400_000 }, async (context) => {
-    if (failed) {
-      context.skip("an earlier step failed");
-      return;
-    }
-    try {
-      await work();
-    } catch (error) {
-      failed = true;
-      await window?.shot(`failed-${name.replaceAll(" ", "-")}`).catch(() => undefined);
-      throw error;
-    }
-  });
-}
+const step = steps(() => window, { inOrder: true });
 
 function session(title) {
   return machine.sessions().find((found) => found.title.startsWith(title));

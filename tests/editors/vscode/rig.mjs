@@ -5,6 +5,7 @@ import fs from "node:fs";
 import net from "node:net";
 import os from "node:os";
 import path from "node:path";
+import { test } from "node:test";
 
 import { chromium } from "playwright-core";
 
@@ -59,6 +60,30 @@ export async function until(look, what, seconds = PATIENCE / 1000) {
     if (Date.now() > end) throw new Error(`Waited ${seconds} s in vain for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
+}
+
+/**
+ * Return a function that declares a step: where one fails, its window is kept as a picture.
+ * `inOrder`: what comes after a failed step makes no sense, and is left out.
+ */
+export function steps(window, { inOrder = false } = {}) {
+  let failed = false;
+  return (name, work) =>
+    test(name, { timeout: 400_000 }, async (context) => {
+      if (inOrder && failed) {
+        context.skip("an earlier step failed");
+        return;
+      }
+      try {
+        await work();
+      } catch (error) {
+        failed = true;
+        await window()
+          ?.shot(`failed-${name.replaceAll(" ", "-")}`)
+          .catch(() => undefined);
+        throw error;
+      }
+    });
 }
 
 /** A user's machine: a home, an orch home, repositories. Ends everything that it started. */

@@ -1,9 +1,9 @@
 // What a window shows after it was reloaded, after the hub was killed, after it was closed, and beside another window.
 import assert from "node:assert/strict";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
-import { Machine, ROOT, until } from "./rig.mjs";
+import { Machine, ROOT, steps, until } from "./rig.mjs";
 
 const machine = new Machine();
 let workspace;
@@ -23,16 +23,7 @@ before(async () => {
 
 after(async () => machine.end());
 
-function step(name, work) {
-  test(name, { timeout: 400_000 }, async () => {
-    try {
-      await work();
-    } catch (error) {
-      await window.shot(`failed-${name.replaceAll(" ", "-")}`).catch(() => undefined);
-      throw error;
-    }
-  });
-}
+const step = steps(() => window);
 
 function send(title, prompt, ...more) {
   return machine.orch("send", "demo", "implement", "shop", "--prompt", `${title}\n${prompt}`, ...more).split(" ")[0];

@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before } from "node:test";
 
 import { barriers, tabTo } from "./accessible.mjs";
-import { Machine, ROOT, until } from "./rig.mjs";
+import { Machine, ROOT, steps, until } from "./rig.mjs";
 
 const machine = new Machine();
 const TASK = "Round prices up";
@@ -33,16 +33,7 @@ before(async () => {
 
 after(async () => machine.end());
 
-function step(name, work) {
-  test(name, { timeout: 400_000 }, async () => {
-    try {
-      await work();
-    } catch (error) {
-      await window?.shot(`failed-${name.replaceAll(" ", "-")}`).catch(() => undefined);
-      throw error;
-    }
-  });
-}
+const step = steps(() => window);
 
 function session(title) {
   return machine.sessions().find((found) => found.title === title);
