@@ -122,11 +122,10 @@ def _begin(driver: Driver) -> Known:
     return known
 
 
-def start(driver: Driver, prompt: str) -> str:
-    """Start a session of the demo agent in `shop` and return its id."""
-    session: str = driver.call("orch/session/start", agent="demo", action="implement", project="shop", prompt=prompt)[
-        "id"
-    ]
+def start(driver: Driver, prompt: str, project: str = "shop") -> str:
+    """Start a session of the demo agent and return its id."""
+    task = {"agent": "demo", "action": "implement", "project": project, "prompt": prompt}
+    session: str = driver.call("orch/session/start", **task)["id"]
     return session
 
 

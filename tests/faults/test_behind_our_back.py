@@ -1,134 +1,23 @@
 """What somebody does to worktrees, branches and repositories by hand is shown, and nothing is deleted for it (C.8)."""
 
 import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from orch_server.services.reconcile import WATCHED
 from tests.faults.driver import Driver, Json, Zygote
 from tests.faults.figures import record
+from tests.faults.meddling import PROJECTS, WORKTREES, Scene, away
 from tests.faults.scenario import complete, new_home, start
 from tests.lsp import Failed
 from tests.marks import FULL
-from tests.repositories import make_repository
+from tests.repositories import ScratchRepository
 from tests.waiting import wait_until
 from tests.world import tree_of
 
 pytestmark = pytest.mark.timeout(600)
-
-
-def git(where: Path, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(["git", "-C", str(where), *arguments], capture_output=True, text=True, check=check)
-    return done.stdout.strip()
-
-
-def branch_of(tree: Path, shop: Path) -> str:
-    """Return the branch of a session; the worktree of a deleted one is detached from it."""
-    return git(shop, "for-each-ref", "--format=%(refname:short)", f"refs/heads/orch/*/*/{tree.name}")
-
-
-def removed(tree: Path, shop: Path) -> None:
-    shutil.rmtree(tree)
-
-
-def moved_away(tree: Path, shop: Path) -> None:
-    tree.rename(shop.parent / f"away-{tree.name}")
-
-
-def moved_with_git(tree: Path, shop: Path) -> None:
-    git(shop, "worktree", "unlock", str(tree))
-    git(shop, "worktree", "move", str(tree), str(shop.parent / f"moved-{tree.name}"))
-
-
-def replaced_by_a_file(tree: Path, shop: Path) -> None:
-    moved_away(tree, shop)
-    tree.write_text("a file\n")
-
-
-def replaced_by_a_link(tree: Path, shop: Path) -> None:
-    moved_away(tree, shop)
-    tree.symlink_to(shop.parent / f"away-{tree.name}")
-
-
-def replaced_by_a_repository(tree: Path, shop: Path) -> None:
-    moved_away(tree, shop)
-    make_repository(tree, {"other.txt": "x\n"}, home=shop.parent / "home")
-
-
-def git_file_edited(tree: Path, shop: Path) -> None:
-    (tree / ".git").write_text("gitdir: /nowhere\n")
-
-
-def git_file_removed(tree: Path, shop: Path) -> None:
-    (tree / ".git").unlink()
-
-
-def git_file_a_directory(tree: Path, shop: Path) -> None:
-    (tree / ".git").unlink()
-    (tree / ".git").mkdir()
-
-
-def branch_deleted(tree: Path, shop: Path) -> None:
-    git(shop, "update-ref", "-d", f"refs/heads/{branch_of(tree, shop)}")
-
-
-def branch_moved(tree: Path, shop: Path) -> None:
-    orphan = git(shop, "commit-tree", "-m", "elsewhere", git(shop, "rev-parse", "HEAD^{tree}"))
-    git(shop, "update-ref", f"refs/heads/{branch_of(tree, shop)}", orphan)
-
-
-def branch_renamed(tree: Path, shop: Path) -> None:
-    git(shop, "branch", "-m", branch_of(tree, shop), f"renamed-{tree.name}")
-
-
-def detached(tree: Path, shop: Path) -> None:
-    git(tree, "checkout", "--quiet", "--detach")
-
-
-def pruned(tree: Path, shop: Path) -> None:
-    moved_away(tree, shop)
-    git(shop, "worktree", "prune")
-
-
-def removed_with_force(tree: Path, shop: Path) -> None:
-    git(shop, "worktree", "remove", "-f", "-f", str(tree))
-
-
-def entry_removed(tree: Path, shop: Path) -> None:
-    shutil.rmtree(shop / ".git" / "worktrees" / tree.name)
-
-
-def index_locked(tree: Path, shop: Path) -> None:
-    (shop / ".git" / "worktrees" / tree.name / "index.lock").write_text("")
-
-
-def files_unreadable_to_git(tree: Path, shop: Path) -> None:
-    (tree / ".gitattributes").mkdir()
-
-
-CASES: dict[str, tuple[Callable[[Path, Path], None], set[str]]] = {
-    "removed": (removed, {"worktree_missing"}),
-    "moved away": (moved_away, {"worktree_missing"}),
-    "moved with git": (moved_with_git, {"worktree_moved"}),
-    "a file in its place": (replaced_by_a_file, {"worktree_replaced"}),
-    "a link in its place": (replaced_by_a_link, {"worktree_replaced"}),
-    "a repository in its place": (replaced_by_a_repository, {"worktree_replaced"}),
-    "its .git file edited": (git_file_edited, {"worktree_replaced"}),
-    "its .git file removed": (git_file_removed, {"worktree_replaced"}),
-    "its .git file a directory": (git_file_a_directory, {"worktree_replaced"}),
-    "its branch deleted": (branch_deleted, {"branch_missing"}),
-    "its branch moved": (branch_moved, {"branch_moved"}),
-    "its branch renamed": (branch_renamed, {"branch_missing"}),
-    "HEAD detached": (detached, {"branch_moved"}),
-    "pruned": (pruned, {"worktree_missing"}),
-    "removed with force": (removed_with_force, {"worktree_missing"}),
-    "git's entry removed": (entry_removed, {"worktree_replaced"}),
-    "a lock left behind": (index_locked, set()),
-    "attributes a directory": (files_unreadable_to_git, set()),
-}
 
 
 STATES = ("completed", "running", "waiting_for_user", "archived", "deleted")
@@ -138,6 +27,8 @@ PROMPTS = {
 }
 LOCKS = ("config.lock", "packed-refs.lock")
 TREES = Path(".orchestrator")
+PARTS = ("worktrees", "trash")
+LOOKS = ("orch/session/diff", "orch/session/cleanupPreview", "orch/session/transcript")
 Broken = tuple[Driver, str, dict[str, str]]
 
 
@@ -154,34 +45,29 @@ def broken(
     with Driver(home, zygote) as driver:
         shop = home.root / "shop"
         driver.call("orch/project/add", path=str(shop))
-        sessions = {case: start(driver, PROMPTS.get(state, "[[write made.txt hello]]")) for case in CASES}
+        sessions = {case: start(driver, prompt_of(state)) for case in WORKTREES}
         for session in sessions.values():
-            if state in PROMPTS:
-                driver.until(session, state)
-                wait_until((shop / TREES / "worktrees" / session / "made.txt").exists, 60)
-                continue
-            complete(driver, session)
-            if state != "completed":
-                driver.call(f"orch/session/{'archive' if state == 'archived' else 'delete'}", session=session)
+            bring_to(driver, session, state)
         driver.kill()
-        for case, (do, _) in CASES.items():
-            do(place_of(shop, state) / sessions[case], shop)
+        repository = ScratchRepository(shop, home.root / "home")
+        for case, (meddle, _) in WORKTREES.items():
+            meddle(Scene(place_of(shop, state) / sessions[case], repository))
         for lock in LOCKS if state != "deleted" else ():  # a restore would go on when they are gone
             (shop / ".git" / lock).write_text("")
         yield driver, state, sessions
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", WORKTREES)
 def test_it_is_shown_and_nothing_is_deleted(case: str, broken: Broken) -> None:
     driver, state, sessions = broken
     shop = driver.home.root / "shop"
-    session, (_, expected) = sessions[case], CASES[case]
+    session, (_, expected) = sessions[case], WORKTREES[case]
     tree = place_of(shop, state) / session
     before = content_of(tree)
     if state != "deleted":
         found = wait_until(lambda: shown(driver, session, expected), 60)
         assert found["state"] == state, found
-        for method in ("orch/session/diff", "orch/session/cleanupPreview", "orch/session/transcript"):
+        for method in LOOKS:
             allowed(driver, method, session)
     assert content_of(tree) == before
     if state in PROMPTS:
@@ -199,8 +85,72 @@ def test_it_is_shown_and_nothing_is_deleted(case: str, broken: Broken) -> None:
     assert state == "deleted" or all((shop / ".git" / lock).exists() for lock in LOCKS)
 
 
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case == "cleaned with git" else pytest.mark.nightly) for case in PROJECTS]
+)
+def test_what_is_done_to_a_project_takes_no_work_of_its_sessions(case: str, tmp_path: Path, zygote: Zygote) -> None:
+    meddle, expected, mend = PROJECTS[case]
+    home = new_home(tmp_path)
+    repository = ScratchRepository(tmp_path / "shop", tmp_path / "home")
+    with Driver(home, zygote) as driver:
+        driver.call("orch/project/add", path=str(repository.path))
+        sessions = {state: start(driver, prompt_of(state)) for state in STATES}
+        for state, session in sessions.items():
+            bring_to(driver, session, state)
+        driver.kill()
+        meddle(repository)
+        left = {session: trees_of(repository, session) for session in sessions.values()}
+        for state, session in sessions.items():
+            if state == "deleted":
+                continue
+            assert wait_until(lambda: shown(driver, session, expected), 60)["state"] == state  # noqa: B023
+            for method in LOOKS:
+                allowed(driver, method, session)
+            if state in PROMPTS:
+                assert driver.call("orch/session/stop", session=session)["state"] == "stopped"
+        assert {session: trees_of(repository, session) for session in sessions.values()} == left
+        for state, session in sessions.items():
+            allowed(driver, f"orch/session/{'restore' if state == 'deleted' else 'delete'}", session)
+        assert all(tree in trees_of(repository, session) for session, trees in left.items() for tree in trees)
+        if mend is None:
+            return
+        mend(repository)
+        for state, session in sessions.items():
+            made = repository.path / TREES / "worktrees" / session / "made.txt"
+            if driver.call("orch/session/get", session=session)["state"] == "deleted":
+                driver.call("orch/session/restore", session=session)
+            if not made.exists():  # it was away already when the session was deleted
+                driver.call("orch/session/restore", session=session)
+            if state not in PROMPTS or left[session]:  # no snapshot was taken yet of one at work
+                assert made.read_text() == "hello\n", f"what a session made that was {state} is lost"
+            wait_until(lambda: shown(driver, session, frozenset()), 60)  # noqa: B023
+
+
 def test_how_many_there_were() -> None:
-    record("behind our back", cases=len(CASES), states=len(STATES) if FULL else 1, deleted=0)
+    record("behind our back", cases=len(WORKTREES) + len(PROJECTS), states=len(STATES) if FULL else 1, deleted=0)
+
+
+def prompt_of(state: str) -> str:
+    """Return what an agent is to do whose session is to come to a state."""
+    return PROMPTS.get(state, "[[write made.txt hello]]")
+
+
+def bring_to(driver: Driver, session: str, state: str) -> None:
+    """Wait until a session is in a state and has made its file, or bring it there."""
+    if state in PROMPTS:
+        driver.until(session, state)
+        worktree = Path(driver.call("orch/session/get", session=session)["worktreePath"])
+        wait_until((worktree / "made.txt").exists, 60)
+        return
+    complete(driver, session)
+    if state != "completed":
+        driver.call(f"orch/session/{'archive' if state == 'archived' else 'delete'}", session=session)
+
+
+def trees_of(repository: ScratchRepository, session: str) -> list[object]:
+    """Return what there is of a session's tree, wherever the project and the tree are now."""
+    places = [root / TREES / part / session for root in (repository.path, away(repository)) for part in PARTS]
+    return [content_of(place) for place in places if os.path.lexists(place)]
 
 
 def place_of(shop: Path, state: str) -> Path:
@@ -224,7 +174,7 @@ def allowed(driver: Driver, method: str, session: str) -> bool:
     return True
 
 
-def shown(driver: Driver, session: str, expected: set[str]) -> Json:
-    """Return the session once the hub has looked around and shows what is expected."""
+def shown(driver: Driver, session: str, expected: frozenset[str]) -> Json:
+    """Return the session once the hub has looked around and shows what is expected, and nothing else."""
     found: Json = driver.call("orch/session/get", session=session)
-    return found if expected <= set(found["attention"]) else {}
+    return found if expected == WATCHED.intersection(found["attention"]) else {}

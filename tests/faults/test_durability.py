@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from orch_server.hub.dial import HubUnreachable
 from tests.faults.figures import record
 from tests.faults.scenario import new_home
+from tests.faults.tracing import can_trace
 from tests.home import OrchHome
 from tests.lsp import RawClient
 from tests.waiting import wait_until
@@ -21,14 +21,9 @@ UPDATES = 20
 CALLS = "pwrite64,write,sendto,fsync,fdatasync,rename,renameat,renameat2"
 
 
-def _can_trace() -> bool:
-    strace = shutil.which("strace")
-    return strace is not None and subprocess.run([strace, "-o", "/dev/null", "true"], check=False).returncode == 0
-
-
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.skipif(not _can_trace(), reason="needs strace, and leave to trace"),
+    pytest.mark.skipif(not can_trace(), reason="needs strace, and leave to trace"),
 ]
 
 

@@ -202,6 +202,30 @@ async def test_check_sees_the_branch(room: Room) -> None:
     assert await check(room.git, made) == [Attention.BRANCH_MISSING]
 
 
+async def test_a_rebase_or_a_bisect_under_way_leaves_no_branch(room: Room) -> None:
+    made = await room.create()
+    tree = Path(made.path)
+
+    def commit(content: str) -> str:
+        (tree / "README.md").write_text(content)
+        room.scratch.git("commit", "--quiet", "-a", "-m", content, cwd=tree)
+        return room.scratch.git("rev-parse", "HEAD", cwd=tree).strip()
+
+    theirs = commit("theirs\n")
+    room.scratch.git("reset", "--quiet", "--hard", made.base, cwd=tree)
+    commit("mine\n")
+    for backend in ("--merge", "--apply"):
+        room.scratch.git("rebase", "--quiet", backend, theirs, cwd=tree, check=False)
+        assert room.scratch.git("branch", "--show-current", cwd=tree) == ""
+        assert await check(room.git, made) == []
+        room.scratch.git("rebase", "--abort", cwd=tree)
+    bad = [commit(f"{number}\n") for number in range(3)][-1]
+    room.scratch.git("bisect", "start", bad, made.base, cwd=tree)
+    assert await check(room.git, made) == []
+    Path(made.admin_dir, "HEAD").unlink()
+    assert await check(room.git, made) == [Attention.WORKTREE_REPLACED]
+
+
 async def test_recover_finds_a_complete_worktree(room: Room) -> None:
     planned = await room.plan()
     made = await room.create(planned)

@@ -164,7 +164,7 @@ async def check(git: Git, worktree: Worktree) -> list[Attention]:
     if tip.status != 0:
         return [*found, Attention.BRANCH_MISSING]
     grown = await run(git, target, ["merge-base", "--is-ancestor", worktree.base, tip.line], accept=(0, 1, 128))
-    if grown.status != 0 or await asyncio.to_thread(_head_of, worktree.admin_dir) not in (ref, None):
+    if grown.status != 0 or await asyncio.to_thread(_branch_at_work, worktree.admin_dir) not in (ref, None):
         found.append(Attention.BRANCH_MOVED)
     return found
 
@@ -318,7 +318,8 @@ def _check_directory(worktree: Worktree) -> list[Attention]:
         same = _is_recorded(worktree)
     except OSError:
         same = False
-    return [] if same and gitdir is not None else [Attention.WORKTREE_REPLACED]
+    whole = same and gitdir is not None and _head_of(worktree.admin_dir) is not None
+    return [] if whole else [Attention.WORKTREE_REPLACED]
 
 
 def _is_recorded(worktree: Worktree) -> bool:
@@ -331,6 +332,18 @@ def _is_recorded(worktree: Worktree) -> bool:
 def _head_of(admin_dir: str) -> str | None:
     head = _text(admin_dir, "HEAD")
     return None if head is None else head.removeprefix("ref: ").removesuffix("\n")
+
+
+def _branch_at_work(admin_dir: str) -> str | None:
+    """Return the ref that is checked out, or the one that a rebase or bisect under way will come back to."""
+    head = _head_of(admin_dir)
+    if head is None or head.startswith("refs/"):
+        return head
+    rebased = _text(admin_dir, "rebase-merge/head-name") or _text(admin_dir, "rebase-apply/head-name")
+    bisected = _text(admin_dir, "BISECT_START")
+    if rebased is not None:
+        return rebased.removesuffix("\n")
+    return head if bisected is None else "refs/heads/" + bisected.removesuffix("\n")
 
 
 def _text(directory: str, name: str) -> str | None:

@@ -134,7 +134,17 @@ async def open_repository(context: Context, project: Project) -> Repository:
             f"The repository of {project.slug} is not at {project.path} any more.",
             hint="Put it back, or remove the project and add it where it is now.",
         )
-    return await inspect(context.git, project.path, runtime_dir=context.settings.project_runtime_dirname)
+    try:
+        return await inspect(context.git, project.path, runtime_dir=context.settings.project_runtime_dirname)
+    except OrchError as error:
+        if error.kind != ErrorKind.INVALID_PARAMS:
+            raise
+        # What `inspect` says of a path that is to be added is here said of one that was good when it was.
+        raise OrchError(
+            ErrorKind.CONFLICT,
+            f"The repository of {project.slug} is not as it was when it was added: {error}",
+            hint="Make it so again. Until then nothing of its sessions is touched.",
+        ) from error
 
 
 async def shadow_of(context: Context, project: Project, repository: Repository) -> Shadow:

@@ -5,6 +5,7 @@ undoes only itself and a hundred agents cost few more syncs than one.
 """
 
 import asyncio
+import functools
 import logging
 import queue
 import sqlite3
@@ -14,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import Connection, Integer, Select, literal_column, select
@@ -35,6 +36,7 @@ from orch_server.store.schema import driver, open_engine, unusable
 from orch_server.store.transaction import Transaction, event_json, run_from_row
 
 log = logging.getLogger(__name__)
+ParamsT = ParamSpec("ParamsT")
 ResultT = TypeVar("ResultT")
 
 ANNOUNCE_SECONDS = 0.5
@@ -76,6 +78,21 @@ class _Kept:
 
     record: SessionRecord
     json: bytes | None = None
+
+
+def _reads(
+    read: Callable[Concatenate["Store", ParamsT], ResultT],
+) -> Callable[Concatenate["Store", ParamsT], ResultT]:
+    """Have a method raise what its caller can act on where the database cannot be read."""
+
+    @functools.wraps(read)
+    def guarded(store: "Store", /, *args: ParamsT.args, **kwargs: ParamsT.kwargs) -> ResultT:
+        try:
+            return read(store, *args, **kwargs)
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            raise _as_orch_error(store.path, error) from error
+
+    return guarded
 
 
 class Store:
@@ -128,16 +145,19 @@ class Store:
             found = self._readers.connection = self._engine.connect()
         return found
 
+    @_reads
     def session(self, session_id: str) -> SessionRecord | None:
         """Return a session as committed. Do not change it. Quick: for use on the event loop."""
         return self._committed(self._reader, session_id)
 
+    @_reads
     def session_ids(self, prefix: str, limit: int) -> list[str]:
         """Return the ids of sessions that begin with `prefix`, at most `limit`."""
         column = tables.sessions.c.id
         statement = select(column).where(column >= prefix, column < prefix + "\x7f").order_by(column).limit(limit)
         return list(self._reader.execute(statement).scalars())
 
+    @_reads
     def sessions(
         self,
         *,
@@ -182,6 +202,7 @@ class Store:
             ]
         )
 
+    @_reads
     def count_by_state(self) -> dict[str, int]:
         """Return how many sessions there are in each state."""
         rows = self._reader.exec_driver_sql(
@@ -189,6 +210,7 @@ class Store:
         ).all()
         return {row[0]: row[1] for row in rows}
 
+    @_reads
     def total_usage(self) -> Usage:
         """Return what all sessions together have used, the purged ones included."""
         row = self._reader.exec_driver_sql(
@@ -197,12 +219,14 @@ class Store:
         ).one()
         return Usage(input_tokens=int(row[0]), output_tokens=int(row[1]), cost_usd=row[2])
 
+    @_reads
     def project(self, reference: str) -> Project | None:
         """Return a project by its id or slug."""
         columns = tables.projects.c
         found = self._projects(select(tables.projects).where((columns.id == reference) | (columns.slug == reference)))
         return found[0] if found else None
 
+    @_reads
     def projects(self, *, after: str | None = None, limit: int = 100) -> list[Project]:
         """Return projects in order of their slugs."""
         statement = select(tables.projects).order_by(tables.projects.c.slug).limit(limit)
@@ -210,6 +234,7 @@ class Store:
             statement = statement.where(tables.projects.c.slug > after)
         return self._projects(statement)
 
+    @_reads
     def collisions(self, *, project_id: str | None = None) -> list[Collision]:
         """Return the collisions there are, the oldest first."""
         statement = select(tables.collisions.c.data)
@@ -218,6 +243,7 @@ class Store:
         found = [Collision.model_validate_json(data) for data in self._reader.execute(statement).scalars()]
         return sorted(found, key=lambda one: (one.detected_at, one.id))
 
+    @_reads
     def leases(self, project_id: str) -> list[Lease]:
         """Return the leases in a project, in the order in which they were taken."""
         columns = tables.leases.c
@@ -225,32 +251,38 @@ class Store:
         rows = self._reader.execute(statement.order_by(columns.created_at, columns.id)).mappings()
         return [Lease.model_validate(dict(row)) for row in rows]
 
+    @_reads
     def live_runs(self) -> list[RunRow]:
         """Return the runs that are not known to have ended."""
         statement = select(tables.runs).where(tables.runs.c.state != "ended")
         return [run_from_row(row) for row in self._reader.execute(statement).mappings()]
 
+    @_reads
     def runs_of(self, session_id: str) -> list[RunRow]:
         """Return a session's runs, the oldest first."""
         statement = select(tables.runs).where(tables.runs.c.session_id == session_id).order_by(tables.runs.c.created_at)
         return [run_from_row(row) for row in self._reader.execute(statement).mappings()]
 
+    @_reads
     def outbox_of(self, run_id: str) -> list[OutboxRow]:
         """Return the lines that a run's runner has not acknowledged, in order."""
         statement = select(tables.outbox).where(tables.outbox.c.run_id == run_id).order_by(tables.outbox.c.id)
         return [OutboxRow(*row) for row in self._reader.execute(statement)]
 
+    @_reads
     def intents(self) -> list[Intent]:
         """Return what was begun and neither finished nor undone."""
         columns = tables.intents.c
         rows = self._reader.execute(select(columns.id, columns.kind, columns.session_id, columns.data))
         return [Intent(*row) for row in rows]
 
+    @_reads
     def command(self, command_id: str) -> Command | None:
         """Return a command by its id."""
         row = self._reader.execute(select(tables.commands).where(tables.commands.c.id == command_id)).mappings().first()
         return Command.model_validate(dict(row)) if row else None
 
+    @_reads
     def commands(self, *, project_id: str | None, before: int | None, limit: int) -> tuple[list[Command], int | None]:
         """Return commands, newest first, and the cursor of the next page (None at the end)."""
         number = literal_column("rowid", Integer)  # the order of insertion; the table has no number of its own
@@ -278,12 +310,14 @@ class Store:
         )
         return await self._in_thread(lambda connection: [row[0] for row in connection.exec_driver_sql(statement)])
 
+    @_reads
     def artifact(self, artifact_id: str) -> Artifact | None:
         """Return an artifact by its id."""
         statement = select(tables.artifacts).where(tables.artifacts.c.id == artifact_id)
         row = self._reader.execute(statement).mappings().first()
         return Artifact.model_validate(dict(row)) if row else None
 
+    @_reads
     def artifacts(
         self,
         *,
@@ -344,6 +378,7 @@ class Store:
 
         return await self._in_thread(read)
 
+    @_reads
     def fact(self, name: str) -> str | None:
         """Return a remembered value."""
         return self._reader.exec_driver_sql("SELECT value FROM facts WHERE name = ?", (name,)).scalar()
@@ -397,6 +432,8 @@ class Store:
                 connection = self._engine.connect()
             try:
                 return read(connection, *arguments)
+            except (DBAPIError, sqlite3.DatabaseError) as error:
+                raise _as_orch_error(self.path, error) from error
             finally:
                 self._idle_readers.append(connection)
 
