@@ -78,7 +78,11 @@ def test_a_bridge_that_is_killed_in_the_middle_of_a_request(driver: Driver) -> N
         params = {**what, "requestKey": f"bridge-{number}"}
         sent = frame(json.dumps({"jsonrpc": "2.0", "id": 2, "method": "orch/session/start", "params": params}).encode())
         with subprocess.Popen(
-            [f"{BIN}/orch-server"], env=driver.home.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            [f"{BIN}/orch-server"],
+            env=driver.home.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,  # so that the rest of the first reply is there to be read below
         ) as bridge:
             assert bridge.stdin is not None
             assert bridge.stdout is not None

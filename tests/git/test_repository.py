@@ -7,7 +7,7 @@ import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import Git
-from orch_server.git.repository import check_identity, inspect, resolve_commit
+from orch_server.git.repository import check_identity, default_branch, inspect, resolve_commit
 from tests.git.conftest import Room
 from tests.repositories import make_repository
 
@@ -18,9 +18,8 @@ async def test_a_repository_is_known_by_its_top_level(room: Room) -> None:
     assert found.path == str(room.scratch.path)
     assert found.common_dir == str(room.scratch.path / ".git")
     assert found.inode == room.scratch.path.stat().st_ino
-    assert (found.head_branch, found.default_branch, found.object_format) == ("main", "main", "sha1")
+    assert found.object_format == "sha1"
     assert found.head_commit == room.scratch.head
-    assert not found.detached
 
 
 async def test_a_link_to_it_is_the_same_repository(room: Room, tmp_path: Path) -> None:
@@ -28,19 +27,10 @@ async def test_a_link_to_it_is_the_same_repository(room: Room, tmp_path: Path) -
     assert await inspect(room.git, str(tmp_path / "link")) == room.repository
 
 
-async def test_detached(room: Room) -> None:
-    room.scratch.git("checkout", "--quiet", "--detach")
-    found = await inspect(room.git, str(room.scratch.path))
-    assert found.detached
-    assert found.head_branch is None
-    assert found.default_branch == "main"
-
-
 async def test_empty(git: Git, tmp_path: Path) -> None:
     scratch = make_repository(tmp_path / "empty", {}, commit=False)
     found = await inspect(git, str(scratch.path))
     assert not found.has_commits
-    assert found.head_branch == "main"
     with pytest.raises(OrchError, match="no commit yet") as caught:
         await resolve_commit(git, found, "HEAD")
     assert caught.value.kind is ErrorKind.CONFLICT
@@ -60,11 +50,11 @@ async def test_sha256(git: Git, tmp_path: Path) -> None:
         (["main", "trunk"], "trunk", "trunk"),
         (["main", "master"], "elsewhere", "main"),
         (["master", "work"], None, "master"),
-        (["work"], None, "work"),
+        (["work"], None, None),
     ],
 )
 async def test_default_branch(
-    git: Git, tmp_path: Path, branches: list[str], upstream: str | None, expected: str
+    git: Git, tmp_path: Path, branches: list[str], upstream: str | None, expected: str | None
 ) -> None:
     scratch = make_repository(tmp_path / "project")
     for branch in branches:
@@ -75,7 +65,14 @@ async def test_default_branch(
     if upstream is not None:
         scratch.git("update-ref", f"refs/remotes/origin/{upstream}", "HEAD")
         scratch.git("symbolic-ref", "refs/remotes/origin/HEAD", f"refs/remotes/origin/{upstream}")
-    assert (await inspect(git, str(scratch.path))).default_branch == expected
+    assert await default_branch(git, await inspect(git, str(scratch.path))) == expected
+
+
+async def test_a_path_with_a_line_end(git: Git, tmp_path: Path) -> None:
+    scratch = make_repository(tmp_path / "two\nlines")
+    (scratch.path / "inner").mkdir()
+    found = await inspect(git, str(scratch.path / "inner"))
+    assert (found.path, found.common_dir) == (str(scratch.path), str(scratch.path / ".git"))
 
 
 async def test_not_a_repository(git: Git, tmp_path: Path) -> None:

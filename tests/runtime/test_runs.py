@@ -7,6 +7,7 @@ import py_compile
 import random
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def spec_of(source: str, *arguments: str, run_id: str = "run", **more: Any) -> R
     return RunSpec(run_id, python(source, *arguments), "/", **more)
 
 
+def waiting_for(gate: asyncio.Event) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Return how an environment is made: not before the gate is open."""
+
+    async def wait() -> dict[str, str]:
+        await gate.wait()
+        return {}
+
+    return wait
+
+
 def out(run: Run | Bundle) -> str:
     bundle = run.bundle if isinstance(run, Run) else run
     return Path(bundle.out_log).read_text()
@@ -80,6 +91,29 @@ class TestALife:
         assert ended.out_size == len(out(run))
         assert ended.ended_at >= ended.started_at > 0
         assert ended.max_rss_kib > 0
+
+    async def test_nothing_starts_before_what_must_be_done_before(self, hub: MakeHub) -> None:
+        runs, gate = hub(), asyncio.Event()
+        launching = asyncio.create_task(runs.launch(spec_of("print('on')"), waiting_for(gate)))
+        await wait_until_async(lambda: runs.bundle("run").exists())
+        assert runs.bundle("run").read_run() is None
+        gate.set()
+        run = await launching
+        await run.wait()
+        assert out(run) == "on\n"
+
+    async def test_what_is_called_off_before_it_starts_never_does(self, hub: MakeHub) -> None:
+        runs = hub()
+        launching = asyncio.create_task(runs.launch(spec_of(ECHO), waiting_for(asyncio.Event())))
+        await wait_until_async(lambda: runs.bundle("run").exists())
+        launching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await launching
+        record = runs.bundle("run").read_run()
+        assert record is not None
+        assert record.state == "abandoned"
+        await wait_until_async(lambda: runs.bundle("run").runner_pid() is None)
+        assert runs.bundle("run").carriers() == set()
 
     async def test_what_the_agent_gets(self, hub: MakeHub, tmp_path: Path) -> None:
         source = """

@@ -16,7 +16,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.session import Attention, Reason, State
 from orch_server.git import command
 from orch_server.git import spares as git_spares
-from orch_server.services import furnishing, launching, ports, projects, sessions, spares
+from orch_server.services import furnishing, launching, ports, projects, readonly, sessions, spares
 from orch_server.store.records import SessionRecord
 from tests.home import is_gone
 from tests.repositories import write_files
@@ -133,8 +133,11 @@ async def test_a_start_that_was_interrupted_is_finished_with_the_same_changes(wo
     def unfinished(transaction: Any) -> None:
         transaction.session(session.id).furnished = False
 
+    async def environment() -> dict[str, str]:
+        return {}
+
     await world.context.store.write(unfinished)
-    await furnishing.furnish(world.context, session.id, {})
+    await furnishing.furnish(world.context, session.id, environment)
     assert (tree / "other.txt").read_text() == "x\n"
     assert (tree / "README.md").read_text() == "mine\n"
     assert world.session(session.id).furnished
@@ -254,6 +257,26 @@ async def test_a_stop_ends_the_setup_command(world: World) -> None:
     stopped = await sessions.stop(world.context, session.id)
     assert stopped.state == State.STOPPED
     assert not sleepers()
+
+
+async def test_a_stop_calls_off_a_start_that_looks_at_the_files(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = asyncio.Event()
+
+    async def look(*_: object) -> None:
+        looking.set()
+        await asyncio.Event().wait()  # a git that hangs, say
+
+    monkeypatch.setattr(readonly, "note_start", look)
+    session = await begin(world, action="analyze")
+    await asyncio.wait_for(looking.wait(), 30)
+    stopped = await asyncio.wait_for(sessions.stop(world.context, session.id), 30)
+    assert stopped.state == State.STOPPED
+    (run,) = world.context.store.runs_of(session.id)
+    assert (run.state, world.context.store.live_runs()) == ("ended", [])
+    monkeypatch.undo()
+    resumed = await sessions.resume(world.context, world.caller, session.id, None)
+    await wait_until_async(lambda: world.session(resumed.id).state == State.COMPLETED)
+    assert len(world.session(session.id).turn_trees) == 1
 
 
 async def test_a_setup_command_whose_runner_does_not_answer_is_ended_and_a_warning(world: World) -> None:

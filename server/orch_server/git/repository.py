@@ -28,14 +28,7 @@ class Repository:
     device: int
     inode: int
     object_format: str
-    head_branch: str | None
     head_commit: str | None
-    default_branch: str | None
-
-    @property
-    def detached(self) -> bool:
-        """Whether no branch is checked out."""
-        return self.head_branch is None
 
     @property
     def has_commits(self) -> bool:
@@ -63,51 +56,22 @@ async def inspect(git: Git, path: str, *, runtime_dir: str = ".orchestrator") ->
     if _is_ours(real, runtime_dir):
         raise _refused(path, "is inside a worktree that orch made", "Name the project's own directory instead.")
     seen = Target(directory=real)
-    # A path may contain line ends, so it is the last answer of a call.
-    told, own_dir, top = await asyncio.gather(
-        _ask(
-            git,
-            seen,
-            "--is-bare-repository",
-            "--is-inside-work-tree",
-            "--show-object-format",
-            "--path-format=absolute",
-            "--git-common-dir",
-        ),
-        _ask(git, seen, "--absolute-git-dir"),
-        _ask(git, seen, "--show-toplevel"),
-    )
-    if told.status != 0:
-        raise _not_usable(path, told.stderr)
-    bare, inside, object_format, common_dir = told.line.split("\n", 3)
-    if bare == "true":
-        raise _refused(path, "is a bare repository, without files to work on", "Name a checkout of it.")
-    if inside != "true":
-        raise _refused(path, "is a git directory, not a working tree", "Name the directory with the project's files.")
-    if own_dir.status != 0 or top.status != 0:
-        raise _not_usable(path, own_dir.stderr + top.stderr)
-    common_dir, own_path, top_path = await asyncio.to_thread(_real_paths, common_dir, own_dir.line, top.line)
+    common_dir, own_dir, top, object_format = await _ask_where(git, seen, path)
+    common_dir, own_path, top_path = await asyncio.to_thread(_real_paths, common_dir, own_dir, top)
     if own_path != common_dir:
         if _is_ours(top_path, runtime_dir):
             raise _refused(path, "is a worktree that orch made", "Name the project's own directory instead.")
         top_path = await _main_work_tree(git, seen, path)
     found = await asyncio.to_thread(_check_top, path, top_path, common_dir)
     target = Target(directory=top_path, git_dir=common_dir)
-    head, commit, default = await asyncio.gather(
-        run(git, target, ["symbolic-ref", "--quiet", "HEAD"], accept=(0, 1)),
-        run(git, target, ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"], accept=(0, 1, 128)),
-        _default_branch(git, target),
-    )
-    branch = visible(head.stdout.removesuffix(b"\n").removeprefix(b"refs/heads/")) if head.status == 0 else None
+    head = await run(git, target, ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"], accept=(0, 1, 128))
     return Repository(
         path=top_path,
         common_dir=common_dir,
         device=found.st_dev,
         inode=found.st_ino,
         object_format=object_format,
-        head_branch=branch,
-        head_commit=commit.line if commit.status == 0 else None,
-        default_branch=default or branch,
+        head_commit=head.line if head.status == 0 else None,
     )
 
 
@@ -130,6 +94,24 @@ async def resolve_commit(git: Git, repository: Repository, ref: str) -> str:
     candidates = difflib.get_close_matches(ref, known, n=5, cutoff=0.5) or known[:5]
     hint = f"There is: {', '.join(candidates)}." if candidates else "There is no branch or tag."
     raise invalid_params(f"{ref!r} is no commit, branch or tag of {repository.path}.", hint=hint, candidates=candidates)
+
+
+async def default_branch(git: Git, repository: Repository) -> str | None:
+    """Return the branch that work starts from and goes back to: that of `origin`, else main or master, else None."""
+    target = repository.target()
+    refs = ["refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master"]
+    listed = await run(git, target, ["for-each-ref", "--format=%(refname)%00%(symref)%00", *refs])
+    fields = listed.stdout.replace(b"\0\n", b"\0").split(b"\0")
+    found = dict(zip(fields[0::2], fields[1::2], strict=False))
+    upstream = found.get(b"refs/remotes/origin/HEAD", b"").removeprefix(b"refs/remotes/origin/")
+    if upstream:
+        local = await run(git, target, ["for-each-ref", "--format=x", "refs/heads/" + os.fsdecode(upstream)])
+        if local.stdout == b"x\n":
+            return visible(upstream)
+    for name in (b"main", b"master"):
+        if b"refs/heads/" + name in found:
+            return visible(name)
+    return None
 
 
 def check_identity(repository: Repository) -> None:
@@ -156,28 +138,36 @@ async def _main_work_tree(git: Git, seen: Target, path: str) -> str:
     return await asyncio.to_thread(os.path.realpath, os.fsdecode(first[0].removeprefix(b"worktree ")))
 
 
+async def _ask_where(git: Git, seen: Target, path: str) -> tuple[str, str, str, str]:
+    """Return the common git directory, the own one and the top level, as git says them, and the format of objects."""
+    facts = ("--is-bare-repository", "--is-inside-work-tree", "--show-object-format", "--path-format=absolute")
+    common, own, top = "--git-common-dir", "--absolute-git-dir", "--show-toplevel"
+    told = await _ask(git, seen, *facts, common, own, top)
+    answers = told.line.split("\n")
+    if told.status == 0 and len(answers) == 6 and answers[:2] == ["false", "true"]:
+        return answers[3], answers[4], answers[5], answers[2]
+    # Something is refused, or a path contains a line end: it is the last answer of a call of its own then.
+    told, own_dir, top_dir = await asyncio.gather(
+        _ask(git, seen, *facts, common), _ask(git, seen, own), _ask(git, seen, top)
+    )
+    if told.status != 0:
+        raise _not_usable(path, told.stderr)
+    bare, inside, object_format, common_dir = told.line.split("\n", 3)
+    if bare == "true":
+        raise _refused(path, "is a bare repository, without files to work on", "Name a checkout of it.")
+    if inside != "true":
+        raise _refused(path, "is a git directory, not a working tree", "Name the directory with the project's files.")
+    if own_dir.status != 0 or top_dir.status != 0:
+        raise _not_usable(path, own_dir.stderr + top_dir.stderr)
+    return common_dir, own_dir.line, top_dir.line, object_format
+
+
 async def _ask(git: Git, seen: Target, *questions: str) -> Output:
     return await run(git, seen, ["rev-parse", *questions], accept=(0, 128))
 
 
 def _real_paths(*paths: str) -> list[str]:
     return [os.path.realpath(path) for path in paths]
-
-
-async def _default_branch(git: Git, target: Target) -> str | None:
-    refs = ["refs/remotes/origin/HEAD", "refs/heads/main", "refs/heads/master"]
-    listed = await run(git, target, ["for-each-ref", "--format=%(refname)%00%(symref)%00", *refs])
-    fields = listed.stdout.replace(b"\0\n", b"\0").split(b"\0")
-    found = dict(zip(fields[0::2], fields[1::2], strict=False))
-    upstream = found.get(b"refs/remotes/origin/HEAD", b"").removeprefix(b"refs/remotes/origin/")
-    if upstream:
-        local = await run(git, target, ["for-each-ref", "--format=x", "refs/heads/" + os.fsdecode(upstream)])
-        if local.stdout == b"x\n":
-            return visible(upstream)
-    for name in (b"main", b"master"):
-        if b"refs/heads/" + name in found:
-            return visible(name)
-    return None
 
 
 def _real_directory(path: str) -> str:

@@ -14,7 +14,7 @@ import struct
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,10 @@ DEATH_SECONDS = 0.5  # from a closed connection to a free lock, when a runner di
 REAP_SECONDS = 0.1  # from a closed connection to the end of the process
 REPLY_LIMIT = 1 << 20
 ADDRESS_LIMIT = 100
+
+
+Environment = Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str]]]
+"""What an agent runs with, or how that is made; with the latter goes what must be done before the agent starts."""
 
 
 class LaunchFailed(Exception):
@@ -89,10 +93,11 @@ class Runs:
         """Return the record of a run, which need not exist."""
         return Bundle(os.path.join(self._root, run_id))
 
-    async def launch(self, spec: RunSpec, env: Mapping[str, str]) -> "Run":
+    async def launch(self, spec: RunSpec, env: Environment) -> "Run":
         """Start an agent under a runner of its own and attach to it; LaunchFailed when it does not start.
 
-        RunnerSilent when it runs but its runner stopped answering: a later adopt may find it well.
+        RunnerSilent when it runs but its runner stopped answering: a later adopt may find it well. An environment that
+        is yet to be made is made while the runner comes up, and nothing starts before; what that raises is raised.
         """
         bundle = self.bundle(spec.run_id)
         try:
@@ -103,7 +108,13 @@ class Runs:
         except OSError as error:
             raise LaunchFailed(f"The runner cannot be started: {error}") from error
         try:
-            agent_pid = await asyncio.wait_for(_hand_over(ours, spec, env), START_SECONDS)
+            made = await env() if callable(env) else env
+        except BaseException:
+            ours.close()
+            bundle.abandon()
+            raise
+        try:
+            agent_pid = await asyncio.wait_for(_hand_over(ours, spec, made), START_SECONDS)
         except TimeoutError as error:
             if not bundle.abandon():
                 raise RunnerSilent(f"The runner of {spec.run_id} does not say whether its agent runs.") from error

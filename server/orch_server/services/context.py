@@ -37,6 +37,8 @@ class BringUp:
     """Set while it waits for a place."""
     launching: bool = False
     """Set once a process is being started: from then on it is not cancelled, only stopped."""
+    noting: "asyncio.Task[None] | None" = None
+    """What must be done before the agent starts. Cancelled, it is not started."""
 
 
 @dataclass(slots=True)

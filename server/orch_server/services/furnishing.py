@@ -6,7 +6,7 @@ by name may refuse a start (their uncommitted changes); everything else that fai
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from orch_server.domain.errors import OrchError
 from orch_server.domain.events import AgentLog
@@ -33,7 +33,7 @@ MOST_LINES = 5_000
 LONGEST_LINE = 8 * 1024
 
 
-async def furnish(context: Context, session_id: str, environment: dict[str, str]) -> None:
+async def furnish(context: Context, session_id: str, make_environment: Callable[[], Awaitable[dict[str, str]]]) -> None:
     """Put into a session's new worktree what belongs there; a furnished one is left as it is."""
     session = context.store.session(session_id)
     assert session is not None
@@ -62,7 +62,7 @@ async def furnish(context: Context, session_id: str, environment: dict[str, str]
             told += [f"linked {name} to the checkout's own" for name in included.links]
             await _tell(context, session_id, [*told, *(f"warning: {text}" for text in included.warnings)])
     if project.setup and project.trusted:
-        await _set_up(context, session_id, project, worktree.path, environment)
+        await _set_up(context, session_id, project, worktree.path, await make_environment())
     await context.store.write(lambda transaction: _furnished(transaction, session_id))
 
 

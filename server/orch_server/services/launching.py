@@ -5,7 +5,11 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from orch_server.agents.adapter import Adapter, Prompt, Task
 from orch_server.domain.errors import ErrorKind, OrchError, of_the_disk
@@ -34,6 +38,7 @@ from orch_server.store.records import RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
 
 log = logging.getLogger(__name__)
+ResultT = TypeVar("ResultT")
 
 CONTINUE = "Continue where you left off."
 WAITING = "It starts when one of your clients connects."
@@ -69,6 +74,8 @@ async def call_off(context: Context, session_id: str) -> None:
         return
     if not under_way.launching:
         under_way.task.cancel()
+    elif under_way.noting is not None:
+        under_way.noting.cancel()
     await asyncio.wait([under_way.task])
     await worktrees.recover(context, session_id)
 
@@ -85,12 +92,17 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
         await context.governor.admit(session, lambda obstacle: _wait_in_queue(context, session_id, bring_up, obstacle))
         try:
             crashpoint("launch.admitted")
-            additions = await ports.environment_for(context, session_id)
-            await furnishing.furnish(context, session_id, agent_environment(environment, additions))
-            await readonly.note_start(context, session_id)
-            crashpoint("launch.furnished")
-            bring_up.launching = True
-            await _launch(context, _session(context, session_id), adapter, program, environment, additions)
+            async with _meanwhile(ports.environment_for(context, session_id)) as looking:  # the kernel takes its time
+
+                async def make_environment(additions: Environment) -> dict[str, str]:
+                    return agent_environment(environment, {**await looking, **additions})
+
+                await furnishing.furnish(context, session_id, partial(make_environment, {}))
+                crashpoint("launch.furnished")
+                bring_up.launching = True
+                session = _session(context, session_id)
+                async with _meanwhile(readonly.note_start(context, session_id)) as bring_up.noting:
+                    await _launch(context, session, adapter, program, make_environment, bring_up.noting)
         except BaseException:
             context.governor.release(session_id)
             raise
@@ -102,6 +114,16 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
             message = f"{known.message} {known.hint}".strip()
         await context.store.write(lambda transaction: _fail(transaction, session_id, reason, message))
         raise
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[None, None, ResultT]) -> AsyncIterator["asyncio.Task[ResultT]"]:
+    """Have work done while other work goes on, and called off if that ends first."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
 
 
 async def _wait_in_queue(context: Context, session_id: str, bring_up: BringUp, obstacle: str) -> None:
@@ -164,8 +186,8 @@ async def _launch(
     session: SessionRecord,
     adapter: Adapter,
     program: str,
-    environment: Environment,
-    additions: Environment,
+    make_environment: Callable[[Environment], Awaitable[dict[str, str]]],
+    noting: "asyncio.Task[None]",
 ) -> None:
     run_id = random_id(16)
     project = projects.get(context, session.project_id)
@@ -181,8 +203,17 @@ async def _launch(
         min_free_bytes=context.limits.min_free_bytes,
         max_output_bytes=context.limits.output_bytes,
     )
+
+    async def prepare() -> dict[str, str]:
+        await noting
+        return await make_environment(launch.environment)
+
     try:
-        run = await context.runs.launch(spec, agent_environment(environment, {**additions, **launch.environment}))
+        run = await context.runs.launch(spec, prepare)
+    except (OrchError, asyncio.CancelledError) as error:
+        if isinstance(error, OrchError) or noting.cancelled():  # so the agent was not started
+            await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))
+        raise
     except LaunchFailed as failure:
         message = str(failure)
         await context.store.write(lambda transaction: abandon_run(transaction, session.id, run_id))

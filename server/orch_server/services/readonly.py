@@ -31,10 +31,9 @@ async def note_start(context: Context, session_id: str) -> None:
     try:
         _, shadow, files = await changes.open_files(context, session)
         taken = await snapshot(context.git, shadow, files)
+        await context.store.write(lambda transaction: _remember(transaction, session_id, taken.tree))
     except (OrchError, OSError) as error:
         log.warning("Whether %s changes anything will not be seen: %s", session_id, error)
-        return
-    await context.store.write(lambda transaction: _remember(transaction, session_id, taken.tree))
 
 
 async def check(context: Context, session: SessionRecord) -> None:

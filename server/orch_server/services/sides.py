@@ -17,7 +17,7 @@ from orch_server.domain.project import Project
 from orch_server.git import merge
 from orch_server.git.heads import read_heads, ref_directories
 from orch_server.git.objects import changed, tree_of
-from orch_server.git.repository import Repository
+from orch_server.git.repository import Repository, default_branch
 from orch_server.git.shadow import Shadow, open_shadow
 from orch_server.git.snapshot import WorkingTree, directories, overlay, project_files, snapshot, worktree_files
 from orch_server.git.worktree import Worktree
@@ -89,6 +89,7 @@ class Sides:
         self._refs_stale = True
         self._generation = 0
         self.repository: Repository | None = None
+        self._default_branch: str | None = None
         self.shadow: Shadow | None = None
         self.sides: dict[str, Side] = {}
         self.base: str | None = None
@@ -195,6 +196,7 @@ class Sides:
         directory = os.path.join(self._directory, str(self._generation))
         name = self._context.settings.project_runtime_dirname
         self.shadow = await open_shadow(self._context.git, repository, directory, runtime_dir=name)
+        self._default_branch = await default_branch(self._context.git, repository)
         self.repository = repository
         if self._refs is None:
             self._refs = self._watcher.watch(self._ref_changed)
@@ -240,7 +242,7 @@ class Sides:
 
     async def _read_refs(self, project: Project) -> None:
         assert self.repository is not None
-        branch = project.default_branch or self.repository.default_branch
+        branch = project.default_branch or self._default_branch
         sides = list(self.sides.values())
         git_dirs = [side.files.git_dir for side in sides]
         heads, [base] = await read_heads(self._context.git, self.repository, git_dirs, [branch or "HEAD"])
