@@ -193,7 +193,7 @@ async def test_every_page_of_a_session_can_be_read(world: World, connect: Connec
         "sessions/",
         f"sessions/{session.id}/x",
         f"sessions/{session.id}/base/no",
-        "sessions/no/session.md",
+        "sessions/0/session.md",  # no name of a session begins with a nought
     ):
         with pytest.raises(Failed) as failure:
             await read(wrong)
