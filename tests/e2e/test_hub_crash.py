@@ -57,7 +57,7 @@ class Follower:
 @pytest.mark.parametrize(
     ("kills", "seed"),
     [
-        pytest.param(5, 1, id="5", marks=pytest.mark.timeout(300)),
+        pytest.param(3, 1, id="3", marks=pytest.mark.timeout(300)),
         pytest.param(50, 2, id="50", marks=(*NIGHTLY, pytest.mark.timeout(600))),
     ],
 )

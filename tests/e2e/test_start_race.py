@@ -15,7 +15,7 @@ from tests.marks import NIGHTLY
 from tests.waiting import wait_until
 
 SIZES = [
-    pytest.param(40, id="40", marks=pytest.mark.timeout(300)),
+    pytest.param(20, id="20", marks=pytest.mark.timeout(300)),
     pytest.param(100, id="100", marks=(*NIGHTLY, pytest.mark.timeout(600))),
 ]
 LOST_THE_RACE = 3

@@ -43,6 +43,7 @@ def test_it_works_anywhere_and_leaves_only_its_scratch_directory(tmp_path: Path,
     assert _processes(str(scratch)) == []
 
 
+@pytest.mark.slow
 def test_programs_read_documents_and_may_have_it_cleaned_up(tmp_path: Path, environment: dict[str, str]) -> None:
     done = subprocess.run(
         [ORCH, "demo", "--json", "--clean"], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=110

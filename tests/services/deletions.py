@@ -11,6 +11,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.session import State
 from orch_server.services import cleanup, reconcile, sessions
 from orch_server.store.records import SessionRecord
+from tests.marks import FULL
 from tests.repositories import make_repository
 from tests.services.world import World
 from tests.world import tree_of
@@ -131,7 +132,7 @@ def links_out(world: World, tree: Path) -> None:
 
 
 def many_files(world: World, tree: Path) -> None:
-    for number in range(10_000):
+    for number in range(10_000 if FULL else 2_000):
         folder = tree / "many" / f"{number % 100:02}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.txt").write_text(f"{number}\n")
