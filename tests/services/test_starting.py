@@ -279,6 +279,25 @@ async def test_a_stop_calls_off_a_start_that_looks_at_the_files(world: World, mo
     assert len(world.session(session.id).turn_trees) == 1
 
 
+async def test_an_agent_whose_start_could_not_be_recorded_is_followed_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = 0
+
+    def refuse(*_: Any) -> None:
+        nonlocal refused
+        refused += 1
+        raise OrchError(ErrorKind.DISK_FULL, "The disk is full.")
+
+    monkeypatch.setattr(launching, "note_started", refuse)
+    session = await start(world, "[[write made.txt x]] [[say done]]")
+    assert (session.state, session.reason, refused) == (State.COMPLETED, Reason.TURN_ENDED, 1)
+    (run,) = world.context.store.runs_of(session.id)
+    assert run.state == "ended"
+    assert session.worktree_path is not None
+    assert Path(session.worktree_path, "made.txt").read_text() == "x\n"
+
+
 async def test_a_setup_command_whose_runner_does_not_answer_is_ended_and_a_warning(world: World) -> None:
     await setup(world, f"sleep {SLEEP}")
     with silent_runner(world) as runner:

@@ -34,7 +34,7 @@ from orch_server.git.inventory import read_head, read_ref
 from orch_server.git.trash import Trashed
 from orch_server.git.wip import wip_ref
 from orch_server.git.worktree import Worktree
-from orch_server.services import previews, projects, reconcile, sessions, wip
+from orch_server.services import previews, projects, reconcile, sessions, turns, wip
 from orch_server.services.again import until_done
 from orch_server.services.context import Caller, Context, RequestKey
 from orch_server.services.previews import Preview
@@ -219,6 +219,7 @@ async def tend(context: Context) -> None:
                 await purge_expired(context)
             if number and number % _SNAPSHOT_EVERY == 0:
                 await wip.take_all(context)
+                await turns.keep_all(context)  # what a full disk kept from being kept
         except (OrchError, OSError) as error:
             log.warning("Not all sessions could be looked after: %s", error)
         number += 1

@@ -224,7 +224,13 @@ async def _launch(
         begin_to_settle(context, live, row, down_seconds=None, adopted=lambda: go_on_later(context, live))
         return
     crashpoint("launch.spawned")
-    await live.write(lambda step: note_started(step.transaction, step.session, run_id, run.pid))
+    try:
+        await live.write(lambda step: note_started(step.transaction, step.session, run_id, run.pid))
+    except OrchError as error:  # a full disk, say; the agent runs all the same
+        log.warning("Run %s is followed later: %s", run_id, error)
+        run.detach()
+        begin_to_settle(context, live, row, down_seconds=None, adopted=lambda: go_on_later(context, live))
+        return
     crashpoint("launch.running")
     live.follow(run)
     go_on_later(context, live)

@@ -8,7 +8,7 @@ import asyncio
 import copy
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -269,10 +269,14 @@ class LiveRun:
             await runner.send(str(row.id), row.line, seen=row.seen)
         except InputRefused as refusal:
             log.info("Run %s: line %d was not written: %s", self.run_id, row.id, refusal)
-            await self._context.store.write(lambda transaction: self._give_back(transaction, row))
+            await self._patiently(
+                lambda: self._context.store.write(lambda transaction: self._give_back(transaction, row))
+            )
         else:
             crashpoint("input.sent")
-            await self._context.store.write(lambda transaction: transaction.acknowledge(row.id))
+            await self._patiently(
+                lambda: self._context.store.write(lambda transaction: transaction.acknowledge(row.id))
+            )
             crashpoint("input.acknowledged")
 
     def _give_back(self, transaction: Transaction, row: OutboxRow) -> None:
@@ -309,7 +313,7 @@ class LiveRun:
                 return  # a newer hub has it
         record = record or self.bundle.read_exit()
         if record is None and self.bundle.agent_alive():
-            await self._patiently(self._mark_unadopted)
+            await self._patiently(lambda: self.write(self._mark_unadopted))
             while self.bundle.agent_alive():
                 await asyncio.sleep(0.25)
         await asyncio.to_thread(self.bundle.sweep)
@@ -337,7 +341,7 @@ class LiveRun:
                 await asyncio.sleep(_RETRY_SECONDS)
         crashpoint("end.taken")
         fates = await asyncio.to_thread(self.bundle.fates)
-        await self._patiently(lambda step: self._record_end(step, record, fates))
+        await self._patiently(lambda: self.write(lambda step: self._record_end(step, record, fates)))
         crashpoint("end.recorded")
         if self._runner is not None:
             self._runner.detach()
@@ -346,10 +350,11 @@ class LiveRun:
         for task in self._tasks - {asyncio.current_task()}:
             task.cancel()
 
-    async def _patiently(self, work: Callable[[Step], None]) -> None:
+    async def _patiently(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Write what has happened already, however long the disk refuses it."""
         while True:
             try:
-                await self.write(work)
+                await write()
                 self._obstacle = None
                 return
             except OrchError as error:

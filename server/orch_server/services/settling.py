@@ -1,8 +1,13 @@
-"""A run whose runner is slow to answer is asked until it does; meanwhile its session can be stopped."""
+"""A run whose runner is slow to answer, or whose start a disk refused to record, is asked for until it is followed.
+
+Meanwhile its session can be stopped.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
+from orch_server.domain.errors import OrchError
 from orch_server.domain.events import RunAdopted, RunStarted
 from orch_server.domain.session import State
 from orch_server.runtime.runs import Run, RunnerGone, RunnerSilent
@@ -12,7 +17,9 @@ from orch_server.settings.crashpoint import crashpoint
 from orch_server.store.records import RunRow, SessionRecord
 from orch_server.store.transaction import Transaction
 
-_SILENT_RETRY_SECONDS = 2.0
+log = logging.getLogger(__name__)
+
+_RETRY_SECONDS = 2.0
 
 
 def begin_to_settle(
@@ -41,15 +48,18 @@ async def _settle(
     while True:
         try:
             run = await context.runs.adopt(row.id)
+            if run is None:
+                await _follow_alone(context, live, row)
+            else:
+                await _adopt(context, row, run, down_seconds)
+                live.follow(run)
+                adopted()
             break
         except (RunnerSilent, RunnerGone):
-            await asyncio.sleep(_SILENT_RETRY_SECONDS)
-    if run is None:
-        await _follow_alone(context, live, row)
-    else:
-        await _adopt(context, row, run, down_seconds)
-        live.follow(run)
-        adopted()
+            pass
+        except OrchError as error:
+            log.warning("Run %s is followed later: %s", row.id, error)
+        await asyncio.sleep(_RETRY_SECONDS)
     del context.unsettled[row.session_id]
     return run is not None
 

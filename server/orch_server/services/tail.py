@@ -44,7 +44,7 @@ class Tail:
             os.close(descriptor)
 
     def _read(self, descriptor: int, first: int, *, to_the_end: bool) -> Batch:
-        data = b""
+        data = bytearray()  # grows in place: a long line is not copied with every megabyte of it
         position = self.offset
         while True:
             chunk = os.pread(descriptor, _READ_BYTES if data else first, position)
@@ -60,7 +60,7 @@ class Tail:
                 return Batch([], self.offset, self.offset)
         *whole, rest = data.split(b"\n", MOST_LINES)
         if not whole:  # the writer is gone, and this is the last line
-            whole, rest = [rest], b""
+            whole, rest = [rest], bytearray()
         lines = [line.decode("utf-8", "replace") for line in whole]
         return Batch(lines, self.offset, self.offset + len(data) - len(rest))
 
