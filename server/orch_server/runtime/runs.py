@@ -31,10 +31,6 @@ REPLY_LIMIT = 1 << 20
 ADDRESS_LIMIT = 100
 
 
-Environment = Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str]]]
-"""What an agent runs with, or how that is made; with the latter goes what must be done before the agent starts."""
-
-
 class LaunchFailed(Exception):
     """The agent could not be started; the message says why, for a person."""
 
@@ -93,11 +89,12 @@ class Runs:
         """Return the record of a run, which need not exist."""
         return Bundle(os.path.join(self._root, run_id))
 
-    async def launch(self, spec: RunSpec, env: Environment) -> "Run":
+    async def launch(self, spec: RunSpec, env: Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str]]]) -> "Run":
         """Start an agent under a runner of its own and attach to it; LaunchFailed when it does not start.
 
-        RunnerSilent when it runs but its runner stopped answering: a later adopt may find it well. An environment that
-        is yet to be made is made while the runner comes up, and nothing starts before; what that raises is raised.
+        RunnerSilent when it runs but its runner stopped answering: a later adopt may find it well. Where `env` is how
+        the environment is made, that is done while the runner comes up, and nothing starts before; what it raises is
+        raised.
         """
         bundle = self.bundle(spec.run_id)
         try:

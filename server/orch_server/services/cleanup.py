@@ -209,7 +209,7 @@ async def purge_expired(context: Context) -> None:
 
 
 async def tend(context: Context) -> None:
-    """Look after all sessions until cancelled: flags, snapshots of running work, the trash."""
+    """Look after all sessions until cancelled: flags, snapshots of running work, what turns left, the trash."""
     seen: dict[str, reconcile.Signature] = {}
     number = 0
     while True:

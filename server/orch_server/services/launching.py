@@ -118,12 +118,13 @@ async def _bring_up(context: Context, session_id: str, environment: Environment)
 
 @asynccontextmanager
 async def _meanwhile(work: Coroutine[None, None, ResultT]) -> AsyncIterator["asyncio.Task[ResultT]"]:
-    """Have work done while other work goes on, and called off if that ends first."""
+    """Have work done while other work goes on, and called off if that ends first: nothing of it is left then."""
     task = asyncio.create_task(work)
     try:
         yield task
     finally:
         task.cancel()
+        await asyncio.wait([task])
 
 
 async def _wait_in_queue(context: Context, session_id: str, bring_up: BringUp, obstacle: str) -> None:

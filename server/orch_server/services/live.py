@@ -330,15 +330,7 @@ class LiveRun:
         if self._taking is not None:
             self._taking.cancel()
             await asyncio.wait([self._taking])
-        while True:
-            try:
-                await self._take_all(to_the_end=True)
-                self._obstacle = None
-                break
-            except OrchError as error:
-                self._obstacle = error
-                log.warning("Run %s: its output is taken in later: %s", self.run_id, error)
-                await asyncio.sleep(_RETRY_SECONDS)
+        await self._patiently(lambda: self._take_all(to_the_end=True))
         crashpoint("end.taken")
         fates = await asyncio.to_thread(self.bundle.fates)
         await self._patiently(lambda: self.write(lambda step: self._record_end(step, record, fates)))

@@ -425,20 +425,19 @@ class Store:
         return found
 
     async def _in_thread(self, read: Callable[..., ResultT], *arguments: Any) -> ResultT:
-        def run() -> ResultT:
-            try:
-                connection = self._idle_readers.pop()
-            except IndexError:
-                connection = self._engine.connect()
-            try:
-                return read(connection, *arguments)
-            except (DBAPIError, sqlite3.DatabaseError) as error:
-                raise _as_orch_error(self.path, error) from error
-            finally:
-                self._idle_readers.append(connection)
-
         async with self._reading:
-            return await asyncio.to_thread(run)
+            return await asyncio.to_thread(self._read_aside, read, *arguments)
+
+    @_reads
+    def _read_aside(self, read: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        try:
+            connection = self._idle_readers.pop()
+        except IndexError:
+            connection = self._engine.connect()
+        try:
+            return read(connection, *arguments)
+        finally:
+            self._idle_readers.append(connection)
 
     def _projects(self, statement: Select[Any]) -> list[Project]:
         counted = "SELECT project_id, count(*) FROM sessions WHERE purged_at IS NULL GROUP BY project_id"
