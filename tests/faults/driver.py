@@ -73,8 +73,8 @@ class Driver:
         self.deaths: list[Json] = []
         """How each hub ended, and at which place it was to end."""
         self.crash: list[str] = []
-        self.dead_runners: list[str] = []
         """The places at which the next hubs are to end, one each."""
+        self.dead_runners: list[str] = []
         self.setup = ""
         self.told: dict[int, Json] = {}
         self.before_request: Callable[[], object] = lambda: None
@@ -199,8 +199,11 @@ class Driver:
             with self._lock:
                 hub, self.hub = self.hub, None
             self.deaths.append({**self.zygote.wait(hub), "at": self._armed})
-            # A child that was just being forked may hold the lock of a killed hub for an instant longer.
-            if self.deaths[-1]["code"] not in {None, 0, ANOTHER_HUB}:
+            # A child that was just being forked may hold the lock of a killed hub for an instant longer: the next hub
+            # gives way to it before it comes to any place, and the one after that is the one to end there.
+            if self.deaths[-1]["code"] == ANOTHER_HUB and self._armed is not None:
+                self.crash.insert(0, self._armed)
+            elif self.deaths[-1]["code"] not in {None, 0, ANOTHER_HUB}:
                 raise RuntimeError(f"the hub cannot serve: {self.deaths[-1]}; {self.home.path / 'hub.log'} says why")
 
     def _client_now(self) -> RawClient:
