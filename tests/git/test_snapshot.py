@@ -421,15 +421,43 @@ async def test_only_named_paths_are_looked_at(room: Room) -> None:
     assert await names_changed(room, whole.tree, gone.tree) == ["src/main.py"]
 
 
-async def test_git_is_not_asked_for_files_that_are_known(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    room.scratch.commit("ignore", {".gitignore": "*.log\n"})
+def note_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list to which the name of each call of git is added from now on."""
     asked: list[str] = []
 
-    async def recorded(git: Git, target: Target, arguments: Sequence[str], **settings: Any) -> Output:
+    async def noted(git: Git, target: Target, arguments: Sequence[str], **settings: Any) -> Output:
         asked.append(arguments[0])
         return await run(git, target, arguments, **settings)
 
-    monkeypatch.setattr("orch_server.git.snapshot.run", recorded)
+    monkeypatch.setattr("orch_server.git.snapshot.run", noted)
+    return asked
+
+
+async def test_git_is_only_asked_once_while_nothing_changes(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = project_files(room.repository)
+    room.scratch.write({"README.md": "one\n", "new.txt": "one\n"})
+    asked = note_calls(monkeypatch)
+    before = await snapshot(room.git, room.shadow, files)
+    asked.clear()
+    assert await snapshot(room.git, room.shadow, files) == before
+    assert asked == ["ls-files"]
+
+    room.scratch.write({"README.md": "two\n"})
+    changed = await snapshot(room.git, room.shadow, files)
+    assert await names_changed(room, before.tree, changed.tree) == ["README.md"]
+    room.scratch.write({"README.md": "one\n"})
+    assert await snapshot(room.git, room.shadow, files) == before
+    room.scratch.commit("two", {"new.txt": "two\n"})  # another index to begin with
+    committed = await snapshot(room.git, room.shadow, files)
+    assert await names_changed(room, before.tree, committed.tree) == ["new.txt"]
+    for index in Path(room.shadow.directory, "indexes").iterdir():
+        index.unlink()
+    assert await snapshot(room.git, room.shadow, files) == committed
+
+
+async def test_git_is_not_asked_for_files_that_are_known(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    room.scratch.commit("ignore", {".gitignore": "*.log\n"})
+    asked = note_calls(monkeypatch)
     files = project_files(room.repository)
     known: set[bytes] = set()
     before = (await snapshot(room.git, room.shadow, files, known=known)).tree

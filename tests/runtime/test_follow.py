@@ -1,6 +1,7 @@
 """Following files: by inotify, by the net under it, and by polling alone."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -105,6 +106,26 @@ async def test_a_callback_that_fails_disturbs_no_other(follower: Follower, tmp_p
     follower.watch(str(good.path), good)
     await wait_until_async(lambda: good.text == "x")
     assert [str(failure) for failure in failures] == ["a bug"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has inotify")
+async def test_what_the_kernel_dropped_is_read_all_the_same(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(follow, "SLOW_POLL_SECONDS", 3_600)  # no net
+    queue = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    follower = Follower(asyncio.get_running_loop())
+    files = [Seen(tmp_path / name) for name in ("a", "b", "dropped")]
+    for seen in files:
+        append(seen.path, "x")
+        follower.watch(str(seen.path), seen)
+    for seen in files:
+        await seen.ends_with("x")
+    with files[0].path.open("ab", buffering=0) as first, files[1].path.open("ab", buffering=0) as second:
+        for _ in range(queue // 2 + 1):  # in turn, since the same event twice is kept once
+            first.write(b".")
+            second.write(b".")
+    append(files[2].path, "y")
+    await files[2].ends_with("xy")
+    follower.close()
 
 
 async def test_the_net_catches_what_inotify_misses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

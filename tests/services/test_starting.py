@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -367,6 +368,20 @@ async def test_every_live_session_has_ports_of_its_own(tmp_path: Path) -> None:
     await sessions.stop(world.context, first.id)
     assert await ports.block_of(world.context, third.id) in {21_010, first.port_base}
     await world.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who listens")
+def test_every_listening_port_of_the_machine_is_seen() -> None:
+    families = [*[socket.AF_INET] * 400, socket.AF_INET6]  # more than one answer holds
+    listening = [socket.socket(family) for family in families]
+    try:
+        for each in listening:
+            each.bind(("127.0.0.1" if each.family == socket.AF_INET else "::1", 0))
+            each.listen()
+        assert ports._in_use() >= {each.getsockname()[1] for each in listening}
+    finally:
+        for each in listening:
+            each.close()
 
 
 # -- spares -------------------------------------------------------------------------------------------------------

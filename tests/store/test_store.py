@@ -48,6 +48,60 @@ async def test_events_are_numbered_without_gaps_whatever_fails(kept: Kept) -> No
     assert not any(b"lost" in event.json for event in found)
 
 
+async def test_a_page_of_events_is_the_events_byte_by_byte(kept: Kept) -> None:
+    texts = ["", "a", 'a "quoted" \\ %s %d', "Gr\u00fc\u00dfe \u2028\U0001f600", "a\0b\x1b", "x" * 3_000]
+    await kept.store.write(add)
+
+    def say(transaction: Transaction) -> None:
+        session = transaction.session("abcdefghijkl")
+        for number, text in enumerate(texts):
+            message = AgentMessage(message_id="m%", text=text, final=False)
+            transaction.emit(message, session=session, run_id=f"r{number}" if number % 2 else None)
+            transaction.emit(message, project_id="p1")
+            transaction.emit(message)
+
+    await kept.store.write(say)
+    last = kept.published[-1].seq
+    assert await kept.store.event_page(0) == (b",".join(event.json for event in kept.published), last)
+    filters: list[dict[str, Any]] = [
+        {"project_id": "p1"},
+        {"session_id": "abcdefghijkl"},
+        {"types": ["agent.*"]},
+        {"types": ["session.created", "turn.*"]},
+        {"project_id": "p1", "session_id": "abcdefghijkl", "types": ["agent.message"], "limit": 3},
+        {"session_id": "nobody"},
+        {"limit": 1},
+    ]
+    for filter_ in filters:
+        for after in (0, 5, last):
+            found = await kept.store.events(after, **filter_)
+            page = b",".join(event.json for event in found), found[-1].seq if found else after
+            assert await kept.store.event_page(after, **filter_) == page, (filter_, after)
+
+
+@pytest.mark.parametrize("page_bytes", [0, 1, 1_000, 10_000, 100_000])
+async def test_pages_of_events_are_no_larger_than_asked_and_all_come(kept: Kept, page_bytes: int) -> None:
+    def say(transaction: Transaction) -> None:
+        for size in [0, 100, 9_000, 1, 1, 20_000, 300] * 10:
+            transaction.emit(AgentMessage(message_id="m", text="x" * size, final=False), project_id="p1")
+
+    await kept.store.write(say)
+    pages, after = [], 0
+    while True:
+        page, after = await kept.store.event_page(after, page_bytes=page_bytes)
+        if not page:
+            break
+        pages.append(page)
+    assert b",".join(pages) == b",".join(event.json for event in kept.published)
+    sizes = [(sum(len(orjson.dumps(event["data"])) for event in events), len(events)) for events in map(_events, pages)]
+    assert all(size <= page_bytes or count == 1 for size, count in sizes), sizes
+
+
+def _events(page: bytes) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = orjson.loads(b"[%s]" % page)
+    return events
+
+
 async def test_a_failing_unit_undoes_only_itself(kept: Kept) -> None:
     await kept.store.write(add)
 

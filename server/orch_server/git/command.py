@@ -69,6 +69,8 @@ class Git:
     environment: Mapping[str, str]
     threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(32, "git"))
     locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
+    trees: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What was last written of each private index: which index file that was, and its tree."""
 
     def lock(self, name: str) -> asyncio.Lock:
         """Return the one lock of that name, for what must not happen twice at a time."""

@@ -19,6 +19,9 @@ EMPTY_TREES = {
 }
 
 
+HEAD = "HEAD^{commit}"
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A repository by the top level of its main working tree. All paths are real and absolute."""
@@ -56,22 +59,22 @@ async def inspect(git: Git, path: str, *, runtime_dir: str = ".orchestrator") ->
     if _is_ours(real, runtime_dir):
         raise _refused(path, "is inside a worktree that orch made", "Name the project's own directory instead.")
     seen = Target(directory=real)
-    common_dir, own_dir, top, object_format = await _ask_where(git, seen, path)
-    common_dir, own_path, top_path = await asyncio.to_thread(_real_paths, common_dir, own_dir, top)
+    where = await _ask_where(git, seen, path)
+    head_commit = where.head_commit
+    common_dir, own_path, top_path = await asyncio.to_thread(_real_paths, where.common_dir, where.own_dir, where.top)
     if own_path != common_dir:
         if _is_ours(top_path, runtime_dir):
             raise _refused(path, "is a worktree that orch made", "Name the project's own directory instead.")
         top_path = await _main_work_tree(git, seen, path)
+        head_commit = await _head_commit(git, Target(directory=top_path, git_dir=common_dir))
     found = await asyncio.to_thread(_check_top, path, top_path, common_dir)
-    target = Target(directory=top_path, git_dir=common_dir)
-    head = await run(git, target, ["rev-parse", "--quiet", "--verify", "HEAD^{commit}"], accept=(0, 1, 128))
     return Repository(
         path=top_path,
         common_dir=common_dir,
         device=found.st_dev,
         inode=found.st_ino,
-        object_format=object_format,
-        head_commit=head.line if head.status == 0 else None,
+        object_format=where.object_format,
+        head_commit=head_commit,
     )
 
 
@@ -138,14 +141,25 @@ async def _main_work_tree(git: Git, seen: Target, path: str) -> str:
     return await asyncio.to_thread(os.path.realpath, os.fsdecode(first[0].removeprefix(b"worktree ")))
 
 
-async def _ask_where(git: Git, seen: Target, path: str) -> tuple[str, str, str, str]:
-    """Return the common git directory, the own one and the top level, as git says them, and the format of objects."""
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """What git says of the place that it was asked in."""
+
+    common_dir: str
+    own_dir: str
+    top: str
+    object_format: str
+    head_commit: str | None
+
+
+async def _ask_where(git: Git, seen: Target, path: str) -> _Where:
     facts = ("--is-bare-repository", "--is-inside-work-tree", "--show-object-format", "--path-format=absolute")
     common, own, top = "--git-common-dir", "--absolute-git-dir", "--show-toplevel"
-    told = await _ask(git, seen, *facts, common, own, top)
+    told = await _ask(git, seen, *facts, common, own, top, HEAD)
     answers = told.line.split("\n")
-    if told.status == 0 and len(answers) == 6 and answers[:2] == ["false", "true"]:
-        return answers[3], answers[4], answers[5], answers[2]
+    # Where there is no commit yet, the last question comes back unanswered.
+    if len(answers) == 7 and answers[:2] == ["false", "true"] and (is_oid(answers[6]) or answers[6] == HEAD):
+        return _Where(answers[3], answers[4], answers[5], answers[2], None if answers[6] == HEAD else answers[6])
     # Something is refused, or a path contains a line end: it is the last answer of a call of its own then.
     told, own_dir, top_dir = await asyncio.gather(
         _ask(git, seen, *facts, common), _ask(git, seen, own), _ask(git, seen, top)
@@ -159,7 +173,12 @@ async def _ask_where(git: Git, seen: Target, path: str) -> tuple[str, str, str, 
         raise _refused(path, "is a git directory, not a working tree", "Name the directory with the project's files.")
     if own_dir.status != 0 or top_dir.status != 0:
         raise _not_usable(path, own_dir.stderr + top_dir.stderr)
-    return common_dir, own_dir.line, top_dir.line, object_format
+    return _Where(common_dir, own_dir.line, top_dir.line, object_format, await _head_commit(git, seen))
+
+
+async def _head_commit(git: Git, target: Target) -> str | None:
+    told = await run(git, target, ["rev-parse", "--quiet", "--verify", HEAD], accept=(0, 1, 128))
+    return told.line if told.status == 0 else None
 
 
 async def _ask(git: Git, seen: Target, *questions: str) -> Output:

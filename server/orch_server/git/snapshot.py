@@ -239,7 +239,10 @@ async def _write_tree(work: _Work, names: Sequence[bytes], stderr: bytes, gone: 
             stdin = b"".join(path + b"\0" for path in paths)
             arguments = ["update-index", *options, "-z", "--stdin"]
             await run(work.git, work.target, arguments, stdin=stdin, intent=work.intent, timeout=TIMEOUT)
-    tree = (await run(work.git, work.target, ["write-tree"], intent=work.intent, timeout=TIMEOUT)).line
+    written, tree = work.git.trees.get(work.index, ("", ""))
+    if not written or written != await asyncio.to_thread(_mark_of, work.index):
+        tree = (await run(work.git, work.target, ["write-tree"], intent=work.intent, timeout=TIMEOUT)).line
+        work.git.trees[work.index] = (await asyncio.to_thread(_mark_of, work.index), tree)
     work.known.update(stored)
     warnings = tuple(line for line in visible(stderr).splitlines() if line.startswith("warning: "))
     return Snapshot(tree, tuple(visible(name) for name in changed.nested), warnings)
@@ -325,7 +328,7 @@ def _seed(real: str, index: str) -> bool:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise OrchError(ErrorKind.GIT_FAILED, f"{real} is not a file.", hint="The repository is damaged.")
-        mark = f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+        mark = _mark(found)
         if os.path.exists(index) and _read(index + ".seed") == mark:
             return False
         with open(index + ".new", "wb") as copy:
@@ -336,6 +339,18 @@ def _seed(real: str, index: str) -> bool:
     with open(index + ".seed", "w", encoding="ascii") as seed:
         seed.write(mark)
     return True
+
+
+def _mark(found: os.stat_result) -> str:
+    """Return what tells an index file from every other that stood or will stand in its place."""
+    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
+
+
+def _mark_of(index: str) -> str:
+    try:
+        return _mark(os.stat(index))
+    except FileNotFoundError:
+        return ""
 
 
 def _forget(index: str) -> None:

@@ -69,11 +69,10 @@ async def list_(call: Call, params: ListEvents) -> Encoded:
     """Return past events, ascending; a page also ends at 8 MiB."""
     after = params.after or 0
     project_id, session_id = _filters(call, params)
-    found = await call.context.store.events(
+    items, last_seq = await call.context.store.event_page(
         after, project_id=project_id, session_id=session_id, types=params.types, limit=params.limit
     )
-    last_seq = found[-1].seq if found else after
-    return Encoded(b'{"items":[%s],"lastSeq":%d}' % (b",".join([event.json for event in found]), last_seq))
+    return Encoded(b'{"items":[%s],"lastSeq":%d}' % (items, last_seq))
 
 
 @request("orch/event/subscribe")

@@ -8,10 +8,11 @@ import asyncio
 import os
 from collections.abc import Callable
 
-from orch_server.runtime.inotify import IN_MODIFY, Inotify
+from orch_server.runtime.inotify import IN_MODIFY, IN_Q_OVERFLOW, Inotify
 
-SLOW_POLL_SECONDS = 1.0  # a net under inotify, and how a file that does not exist yet is found
+SLOW_POLL_SECONDS = 1.0  # how a file that does not exist yet is found
 QUICK_POLL_SECONDS = 0.05  # where there is no inotify
+NET_ROUNDS = 5  # a net under inotify: each round looks at every fifth of the files that it watches
 
 
 class Follower:
@@ -25,6 +26,7 @@ class Follower:
         if self._inotify:
             loop.add_reader(self._inotify.descriptor, self._on_events)
         self._timer: asyncio.TimerHandle | None = None
+        self._round = 0
 
     def watch(self, path: str, callback: Callable[[], None]) -> None:
         """Call `callback` soon, and then whenever the file at `path` grew; the file need not exist yet."""
@@ -63,6 +65,10 @@ class Follower:
     def _on_events(self) -> None:
         assert self._inotify is not None
         for watch, mask, _ in self._inotify.read():
+            if mask & IN_Q_OVERFLOW:
+                for any_file in self._files.values():
+                    self._announce(any_file)
+                continue
             file = self._by_watch.get(watch)
             if file is None:
                 continue
@@ -89,11 +95,12 @@ class Follower:
 
     def _poll(self) -> None:
         self._timer = None
-        for file in self._files.values():
+        self._round += 1
+        for number, file in enumerate(self._files.values()):
             before = file.size
             if file.watch is None:
                 self._begin(file)
-            else:
+            elif (number + self._round) % NET_ROUNDS == 0:
                 file.size = _size(file.path)
             if file.size != before:
                 self._announce(file)

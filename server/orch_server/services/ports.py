@@ -2,6 +2,10 @@
 
 import asyncio
 import hashlib
+import socket
+import struct
+import sys
+from collections.abc import Iterator
 
 from orch_server.domain.session import LIVE, State
 from orch_server.services.context import Context
@@ -9,6 +13,12 @@ from orch_server.store.transaction import Transaction
 
 BLOCK = 10
 VARIABLE = "ORCH_PORT_BASE"
+
+# linux/netlink.h, linux/sock_diag.h and linux/inet_diag.h
+_SOCK_DIAG, _BY_FAMILY, _DUMP, _LISTENING = 4, 20, 0x301, 10
+_HEAD = struct.Struct("=IH")
+_ASK = struct.Struct("=IHHIIBBxxI48x")
+_PORT, _PORT_AT = struct.Struct(">H"), 20
 
 
 async def environment_for(context: Context, session_id: str) -> dict[str, str]:
@@ -53,16 +63,32 @@ def _set(transaction: Transaction, session_id: str, base: int | None) -> None:
 
 
 def _in_use() -> set[int]:
-    """Return the ports that programs of this machine have, as Linux lists them; orch opens no socket to find out.
+    """Return the TCP ports at which programs of this machine listen, as Linux tells who asks (sock_diag(7)).
 
-    Where there is no such list, sessions are only kept from one another's ports.
+    To read /proc/net/tcp would take the kernel 8 ms instead of 0.1, since it looks for every connection there may be.
+    No port is opened to find out. Where nothing answers, sessions are only kept from one another's ports.
     """
+    if not sys.platform.startswith("linux"):
+        return set()
     found = set()
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            with open(table, encoding="ascii") as file:
-                lines = file.readlines()[1:]
-        except OSError:
-            continue
-        found |= {int(line.split()[1].rpartition(":")[2], 16) for line in lines}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _SOCK_DIAG) as kernel:
+            kernel.settimeout(1.0)
+            for family in (socket.AF_INET, socket.AF_INET6):
+                kernel.send(_ASK.pack(_ASK.size, _BY_FAMILY, _DUMP, 0, 0, family, socket.IPPROTO_TCP, 1 << _LISTENING))
+                found |= {_PORT.unpack_from(message, _PORT_AT)[0] for message in _answers(kernel)}
+    except OSError:
+        return set()
     return found
+
+
+def _answers(kernel: socket.socket) -> Iterator[bytes]:
+    """Yield what the kernel says of each socket, until it says that there are no more, or refuses."""
+    while True:
+        messages = kernel.recv(1 << 16)
+        while messages:
+            length, kind = _HEAD.unpack_from(messages)
+            if kind != _BY_FAMILY:
+                return
+            yield messages[:length]
+            messages = messages[(length + 3) & ~3 :]

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orch_server.domain.errors import OrchError
@@ -53,18 +53,18 @@ async def look(context: Context, heard: Heard) -> None:
     live = dict(context.live)
     now = heard.clock()
     heard.runs = {live[name].run_id: heard.runs.get(live[name].run_id, ((), now)) for name in live}
+    measured = await asyncio.to_thread(_measure, live)
     for session_id, run in live.items():
         session = context.store.session(session_id)
         if session is None or session.state not in LIVE:
             await reconcile.set_attention(context, session_id, _ABOUT, [])
             continue
-        sizes = await asyncio.to_thread(_sizes, run)
+        sizes, free = measured[session_id]
         if session.state != State.RUNNING or heard.runs[run.run_id][0] != sizes:
             heard.runs[run.run_id] = (sizes, now)
         silent = now - heard.runs[run.run_id][1]
         limits = context.limits
         found = [Attention.SILENT] if limits.silent_seconds is not None and silent >= limits.silent_seconds else []
-        free = await asyncio.to_thread(_free, run.task.cwd)
         if free is not None and free < limits.start_free_bytes:
             found.append(Attention.DISK_FULL)
         await reconcile.set_attention(context, session_id, _ABOUT, found)
@@ -78,6 +78,11 @@ async def _end(context: Context, session_id: str, run: LiveRun) -> None:
         session = context.store.session(session_id)
         if session is not None and session.state == State.RUNNING and context.live.get(session_id) is run:
             await run.stop(SILENT)
+
+
+def _measure(live: Mapping[str, LiveRun]) -> dict[str, tuple[Sizes, int | None]]:
+    """Return what each run has written, and how much room there is where it works."""
+    return {session_id: (_sizes(run), _free(run.task.cwd)) for session_id, run in live.items()}
 
 
 def _sizes(run: LiveRun) -> Sizes:

@@ -9,6 +9,7 @@ import functools
 import logging
 import queue
 import sqlite3
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -33,7 +34,7 @@ from orch_server.settings.crashpoint import crashpoint
 from orch_server.store import tables
 from orch_server.store.records import Intent, OutboxRow, RunRow, SearchHit, SessionRecord, Standing, StoredEvent
 from orch_server.store.schema import driver, open_engine, unusable
-from orch_server.store.transaction import Transaction, event_json, run_from_row
+from orch_server.store.transaction import EVENT_JSON, Transaction, event_json, run_from_row
 
 log = logging.getLogger(__name__)
 ParamsT = ParamSpec("ParamsT")
@@ -397,24 +398,15 @@ class Store:
 
         `types` may end in `*` for all that begin so.
         """
-        where, values = ["seq > ?"], [after]
-        parameters: list[Any] = values
-        for column, value in (("project_id", project_id), ("session_id", session_id)):
-            if value is not None:
-                where.append(f"{column} = ?")
-                parameters.append(value)
-        if types is not None:
-            where.append("(" + " OR ".join("type GLOB ?" for _ in types) + ")")
-            parameters.extend(types)
-        statement = f"SELECT * FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?"  # noqa: S608 - fixed names
-        return await self._in_thread(self._read_events, statement, (*parameters, limit), page_bytes)
+        chosen, parameters = _choose_events(after, project_id, session_id, types)
+        return await self._in_thread(self._read_events, chosen, (*parameters, limit), page_bytes)
 
     def _read_events(
-        self, connection: Connection, statement: str, parameters: tuple[Any, ...], page_bytes: int
+        self, connection: Connection, chosen: str, parameters: tuple[Any, ...], page_bytes: int
     ) -> list[StoredEvent]:
         found: list[StoredEvent] = []
         size = 0
-        cursor = driver(connection).execute(statement, parameters)
+        cursor = driver(connection).execute(f"SELECT * {chosen}", parameters)
         for seq, type_, at, project_id, session_id, run_id, turn, data in cursor:
             json = event_json(seq, type_, at, project_id, session_id, run_id, turn, data, self.database_id)
             size += len(json)
@@ -423,6 +415,42 @@ class Store:
             found.append(StoredEvent(seq, type_, project_id, session_id, json))
         cursor.close()
         return found
+
+    async def event_page(
+        self,
+        after: int,
+        *,
+        project_id: str | None = None,
+        session_id: str | None = None,
+        types: Sequence[str] | None = None,
+        limit: int = 1_000,
+        page_bytes: int = EVENT_PAGE_BYTES,
+    ) -> tuple[bytes, int]:
+        """Return the same events as they travel, with commas between, and the number of the last (or `after`).
+
+        SQLite makes the page in one step: half the work, and nothing that the hub's loop has to wait for.
+        """
+        chosen, parameters = _choose_events(after, project_id, session_id, types)
+        return await self._in_thread(self._read_page, chosen, parameters, limit, page_bytes, after)
+
+    def _read_page(
+        self, connection: Connection, chosen: str, parameters: Sequence[Any], limit: int, page_bytes: int, after: int
+    ) -> tuple[bytes, int]:
+        read = driver(connection).execute
+        event = f"CASE WHEN length(data) <= ? THEN {EVENT_JSON} END AS event"
+        make = (
+            "SELECT CAST(group_concat(event) AS BLOB), max(seq), count(*) - count(event)"  # noqa: S608 - fixed names
+            f" FROM (SELECT seq, {event} {chosen})"
+        )
+        # Events of no more than their share of the page fit into it, however many there are.
+        page, last, larger = read(make, (page_bytes // limit, self.database_id, *parameters, limit)).fetchone()
+        if larger:
+            measure = f"SELECT count(*), total(size) FROM (SELECT length(data) AS size {chosen})"  # noqa: S608
+            count, size = read(measure, (*parameters, limit)).fetchone()
+            while size > page_bytes and count > 1:
+                count, size = read(measure, (*parameters, count // 2)).fetchone()
+            page, last, _ = read(make, (sys.maxsize, self.database_id, *parameters, count)).fetchone()
+        return page or b"", last or after
 
     async def _in_thread(self, read: Callable[..., ResultT], *arguments: Any) -> ResultT:
         async with self._reading:
@@ -597,6 +625,22 @@ class Store:
         future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(_log_failure)
         self._units.put(_Unit(lambda transaction: transaction.announce(session_id), future))
+
+
+def _choose_events(
+    after: int, project_id: str | None, session_id: str | None, types: Sequence[str] | None
+) -> tuple[str, Sequence[Any]]:
+    """Return from where some events are selected, and the parameters but for the last one: how many at most."""
+    where = ["seq > ?"]
+    parameters: list[Any] = [after]
+    for column, value in (("project_id", project_id), ("session_id", session_id)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            parameters.append(value)
+    if types is not None:
+        where.append("(" + " OR ".join("type GLOB ?" for _ in types) + ")")
+        parameters.extend(types)
+    return f"FROM events WHERE {' AND '.join(where)} ORDER BY seq LIMIT ?", parameters
 
 
 def _match(query: str) -> str:

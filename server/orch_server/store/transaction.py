@@ -455,5 +455,13 @@ def event_json(
     return b"%b%b}" % (head.encode(), data)
 
 
+EVENT_JSON = (
+    """printf('{"seq":%d,"id":"%s-%d","type":"%s","at":"%s","projectId":%s,"sessionId":%s,"runId":%s,"turn":%s,"data":%s}',"""
+    """ seq, ?, seq, type, at, ifnull('"'||project_id||'"','null'), ifnull('"'||session_id||'"','null'),"""
+    """ ifnull('"'||run_id||'"','null'), ifnull(turn,'null'), data)"""
+)
+"""The same of a row, as SQLite makes it; its parameter is the database's id."""
+
+
 def _quoted(name: str | None) -> str:
     return "null" if name is None else f'"{name}"'
