@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import psutil
+import pytest
 
 from orch_server.domain.events import AgentLog, AgentMessage
 from orch_server.services import session_logs
@@ -31,6 +32,21 @@ async def test_the_log_of_a_session_that_is_done_is_whole_and_not_held_open(worl
     numbers = [int(line.split()[0]) for line in place.read_text().splitlines()]
     assert numbers == sorted(numbers)
     assert len([line for line in place.read_text().splitlines() if " agent.message hi" in line]) == 1
+
+
+async def test_what_waits_at_the_end_is_written(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_logs, "_GATHER_SECONDS", 3_600)
+    session = await world.work("[[say hi]]")
+    logs = SessionLogs(world.context)
+    writing = asyncio.create_task(logs.run())
+    logs.take(await world.context.store.events(0, session_id=session.id))
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.wait([writing])
+    assert writing.cancelled()
+    text = Path(world.scratch.path, ".orchestrator", "logs", f"{session.id}.log").read_text()
+    assert "agent.message hi" in text
+    assert "turn.completed" in text
 
 
 async def test_what_is_too_much_to_wait_is_read_from_the_store(world: World) -> None:

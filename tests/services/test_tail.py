@@ -11,8 +11,8 @@ def test_only_whole_lines_count(tmp_path: Path) -> None:
     reader = Tail(str(path), 0)
     assert reader.read() == Batch([], 0, 0)
     path.write_bytes(b"one\ntw")
-    assert reader.read() == Batch(["one"], 0, 4)
-    assert reader.read() == Batch(["one"], 0, 4), "until it is accepted it is read again"
+    assert reader.read() == Batch(["one"], 0, 4, more=True)
+    assert reader.read() == Batch(["one"], 0, 4, more=True), "until it is accepted it is read again"
     reader.offset = 4
     assert reader.read() == Batch([], 4, 4)
     assert reader.read(to_the_end=True) == Batch(["tw"], 4, 6)

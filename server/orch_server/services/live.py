@@ -224,6 +224,8 @@ class LiveRun:
             crashpoint("stream.taken")
             self._out.offset, self._err.offset = taken
             self._stderr_tail = (self._stderr_tail + err.lines)[-20:]
+            if not (to_the_end or out.more or err.more):
+                return  # whatever came since wakes us
 
     # -- input --------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from orch_server.domain.errors import OrchError
 from orch_server.domain.readable import harmless, told
 from orch_server.domain.session import LIVE, State
 from orch_server.git.runtime_dir import make_runtime_dir, opened
@@ -23,7 +24,10 @@ from orch_server.store.records import StoredEvent
 
 log = logging.getLogger(__name__)
 
-_OPEN_LOGS = 64
+_GATHER_SECONDS = 0.25
+"""How long events wait for others: people read the log, and line by line it would cost the hub a third of its time."""
+_OPEN_LOGS = 256
+"""More than there are agents at work: to open one again, what it lacks is read from the store."""
 _QUIET = frozenset({"session.updated", "agent.usage"})
 _SPOKEN = frozenset({"agent.message", "agent.thought"})
 _TAIL_BYTES = 64 * 1024
@@ -60,24 +64,32 @@ class SessionLogs:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Write what arrives, until cancelled."""
+        """Write what arrives, until cancelled; what was waiting then is written too."""
         try:
             while True:
-                await self._arrived.wait()
+                try:
+                    await self._arrived.wait()
+                    await asyncio.sleep(_GATHER_SECONDS)
+                except asyncio.CancelledError:
+                    await self._write_waiting()
+                    raise
                 self._arrived.clear()
-                missed, self._missed = self._missed, {}
-                events, self._waiting, self._waiting_bytes = self._waiting, [], 0
-                for session_id, seq in missed.items():
-                    await self._write(session_id, [], through=seq)
-                by_session: dict[str, list[StoredEvent]] = {}
-                for event in events:
-                    assert event.session_id is not None
-                    by_session.setdefault(event.session_id, []).append(event)
-                for session_id, found in by_session.items():
-                    await self._write(session_id, found)
+                await self._write_waiting()
         finally:
             for opened_log in self._open.values():
                 opened_log.close()
+
+    async def _write_waiting(self) -> None:
+        missed, self._missed = self._missed, {}
+        events, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        for session_id, seq in missed.items():
+            await self._write(session_id, [], through=seq)
+        by_session: dict[str, list[StoredEvent]] = {}
+        for event in events:
+            assert event.session_id is not None
+            by_session.setdefault(event.session_id, []).append(event)
+        for session_id, found in by_session.items():
+            await self._write(session_id, found)
 
     async def _write(self, session_id: str, events: list[StoredEvent], *, through: int = 0) -> None:
         """Append events to a session's log, and before them what it lacks up to the event `through`."""
@@ -91,7 +103,7 @@ class SessionLogs:
                 await self._catch_up(found, session_id, through)
                 await asyncio.to_thread(found.append, events)
                 self._close_at_rest(session_id)
-        except OSError as error:
+        except (OrchError, OSError) as error:
             log.warning("The log of session %s cannot be written: %s", session_id, error)
             self._close(session_id)
 

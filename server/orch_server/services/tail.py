@@ -11,11 +11,12 @@ MOST_LINES = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Lines without their newlines, and where in the file they begin and end."""
+    """Lines without their newlines, and where in the file they begin and end; `more` if it may go on after that."""
 
     lines: list[str]
     start: int
     end: int
+    more: bool = False
 
 
 class Tail:
@@ -39,15 +40,15 @@ class Tail:
         except FileNotFoundError:
             return Batch([], self.offset, self.offset)
         try:
-            return self._read(descriptor, min(there, _READ_BYTES), to_the_end=to_the_end)
+            return self._read(descriptor, there, to_the_end=to_the_end)
         finally:
             os.close(descriptor)
 
-    def _read(self, descriptor: int, first: int, *, to_the_end: bool) -> Batch:
+    def _read(self, descriptor: int, there: int, *, to_the_end: bool) -> Batch:
         data = bytearray()  # grows in place: a long line is not copied with every megabyte of it
         position = self.offset
         while True:
-            chunk = os.pread(descriptor, _READ_BYTES if data else first, position)
+            chunk = os.pread(descriptor, _READ_BYTES if data else min(there, _READ_BYTES), position)
             position += len(chunk)
             data += chunk
             if b"\n" in chunk:
@@ -62,7 +63,8 @@ class Tail:
         if not whole:  # the writer is gone, and this is the last line
             whole, rest = [rest], bytearray()
         lines = [line.decode("utf-8", "replace") for line in whole]
-        return Batch(lines, self.offset, self.offset + len(data) - len(rest))
+        taken = len(data) - len(rest)
+        return Batch(lines, self.offset, self.offset + taken, more=taken < there)
 
     def _skip(self, descriptor: int, position: int, *, to_the_end: bool) -> Batch:
         while chunk := os.pread(descriptor, _READ_BYTES, position):
@@ -75,4 +77,4 @@ class Tail:
             if not to_the_end:
                 return Batch([], self.offset, self.offset)
         note = f"[a line of {position - self.offset} bytes was left out: the longest is {LONGEST_LINE}]"
-        return Batch([note], self.offset, position)
+        return Batch([note], self.offset, position, more=True)

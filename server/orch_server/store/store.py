@@ -111,7 +111,8 @@ class Store:
         self._cache_lock = threading.Lock()
         self._announced_at: dict[str, float] = {}
         self._announcing: set[str] = set()
-        self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._gathered: list[_Unit] = []
+        self._units: queue.SimpleQueue[list[_Unit] | None] = queue.SimpleQueue()
         with self._engine.connect() as connection:
             connection.exec_driver_sql("INSERT OR IGNORE INTO facts VALUES ('database', ?)", (random_id(6),))
             self.database_id: str = connection.exec_driver_sql(
@@ -124,11 +125,12 @@ class Store:
     async def write(self, work: Callable[[Transaction], ResultT]) -> ResultT:
         """Run `work` in a transaction on the writer's thread and return its result once it is committed."""
         future: asyncio.Future[ResultT] = self._loop.create_future()
-        self._units.put(_Unit(work, future))
+        self._submit(_Unit(work, future))
         return await asyncio.shield(future)
 
     async def close(self) -> None:
         """Finish what waits, and close the database."""
+        self._hand_over()
         self._units.put(None)
         await asyncio.to_thread(self._thread.join)
         for connection in (self._reader, *self._idle_readers):
@@ -514,18 +516,33 @@ class Store:
 
     # -- writing ------------------------------------------------------------------------------------------------
 
+    def _submit(self, unit: _Unit) -> None:
+        """Have a unit committed, together with all that are submitted in the same step of the loop.
+
+        They are handed over once all of them are there: the writer's thread would begin with the first alone, and the
+        two threads would take the interpreter from each other a dozen times a unit.
+        """
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append(unit)
+
+    def _hand_over(self) -> None:
+        if self._gathered:
+            self._units.put(self._gathered)
+            self._gathered = []
+
     def _write_loop(self) -> None:
         connection = self._engine.connect()
         open_ = True
         while open_:
             batch: list[_Unit] = []
-            unit = self._units.get()
-            while unit is not None:
-                batch.append(unit)
+            units = self._units.get()
+            while units is not None:
+                batch += units
                 if len(batch) >= _MOST_IN_ONE_COMMIT or self._units.empty():
                     break
-                unit = self._units.get()
-            open_ = unit is not None
+                units = self._units.get()
+            open_ = units is not None
             if batch:
                 self._commit(connection, batch)
         connection.close()
@@ -624,7 +641,7 @@ class Store:
         self._announcing.discard(session_id)
         future: asyncio.Future[None] = self._loop.create_future()
         future.add_done_callback(_log_failure)
-        self._units.put(_Unit(lambda transaction: transaction.announce(session_id), future))
+        self._submit(_Unit(lambda transaction: transaction.announce(session_id), future))
 
 
 def _choose_events(
