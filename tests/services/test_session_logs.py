@@ -40,7 +40,7 @@ async def test_what_waits_at_the_end_is_written(world: World, monkeypatch: pytes
     logs = SessionLogs(world.context)
     writing = asyncio.create_task(logs.run())
     logs.take(await world.context.store.events(0, session_id=session.id))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # one step of the loop: a task that never began has nothing to end
     writing.cancel()
     await asyncio.wait([writing])
     assert writing.cancelled()

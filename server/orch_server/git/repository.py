@@ -17,9 +17,7 @@ EMPTY_TREES = {
     "sha1": "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
     "sha256": "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
 }
-
-
-HEAD = "HEAD^{commit}"
+HEAD_COMMIT = "HEAD^{commit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +153,14 @@ class _Where:
 async def _ask_where(git: Git, seen: Target, path: str) -> _Where:
     facts = ("--is-bare-repository", "--is-inside-work-tree", "--show-object-format", "--path-format=absolute")
     common, own, top = "--git-common-dir", "--absolute-git-dir", "--show-toplevel"
-    told = await _ask(git, seen, *facts, common, own, top, HEAD)
-    answers = told.line.split("\n")
-    # Where there is no commit yet, the last question comes back unanswered.
-    if len(answers) == 7 and answers[:2] == ["false", "true"] and (is_oid(answers[6]) or answers[6] == HEAD):
-        return _Where(answers[3], answers[4], answers[5], answers[2], None if answers[6] == HEAD else answers[6])
+    told = await _ask(git, seen, *facts, common, own, top, HEAD_COMMIT)
+    match told.line.split("\n"):
+        case ["false", "true", object_format, common_dir, own_dir, top_dir, head] if is_oid(head):
+            return _Where(common_dir, own_dir, top_dir, object_format, head)
+        case ["false", "true", object_format, common_dir, own_dir, top_dir, head] if head == HEAD_COMMIT:
+            return _Where(common_dir, own_dir, top_dir, object_format, None)  # there is none: asked back
     # Something is refused, or a path contains a line end: it is the last answer of a call of its own then.
-    told, own_dir, top_dir = await asyncio.gather(
+    told, own_told, top_told = await asyncio.gather(
         _ask(git, seen, *facts, common), _ask(git, seen, own), _ask(git, seen, top)
     )
     if told.status != 0:
@@ -171,13 +170,13 @@ async def _ask_where(git: Git, seen: Target, path: str) -> _Where:
         raise _refused(path, "is a bare repository, without files to work on", "Name a checkout of it.")
     if inside != "true":
         raise _refused(path, "is a git directory, not a working tree", "Name the directory with the project's files.")
-    if own_dir.status != 0 or top_dir.status != 0:
-        raise _not_usable(path, own_dir.stderr + top_dir.stderr)
-    return _Where(common_dir, own_dir.line, top_dir.line, object_format, await _head_commit(git, seen))
+    if own_told.status != 0 or top_told.status != 0:
+        raise _not_usable(path, own_told.stderr + top_told.stderr)
+    return _Where(common_dir, own_told.line, top_told.line, object_format, await _head_commit(git, seen))
 
 
 async def _head_commit(git: Git, target: Target) -> str | None:
-    told = await run(git, target, ["rev-parse", "--quiet", "--verify", HEAD], accept=(0, 1, 128))
+    told = await run(git, target, ["rev-parse", "--quiet", "--verify", HEAD_COMMIT], accept=(0, 1, 128))
     return told.line if told.status == 0 else None
 
 
