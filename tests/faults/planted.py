@@ -62,9 +62,9 @@ PLANTED = (
         "git/worktree.py",
         """        if tip.line == planned.base:
             # Only while it is still at the base: git compares, under its own lock.
-            await run(git, target, ["update-ref", "-d", ref, planned.base]""",
+            await update_refs(git, target, [Update(ref, "", planned.base)]""",
         """        if tip.status == 0:
-            await run(git, target, ["update-ref", "-d", ref]""",
+            await update_refs(git, target, [Update(ref, "")]""",
         "git/test_worktree.py::test_recover_leaves_a_branch_that_went_on",
     ),
     Planted(
@@ -91,9 +91,30 @@ PLANTED = (
     Planted(
         "a call of git that takes too long leaves its children",
         "git/command.py",
-        "os.killpg(process.pid, signal.SIGKILL)",
-        "os.kill(process.pid, signal.SIGKILL)",
+        "os.killpg(process.pid, number)",
+        "os.kill(process.pid, number)",
         "git/test_command.py::test_a_call_that_takes_too_long_is_ended_with_its_children",
+    ),
+    Planted(
+        "git changes an index where it lies, and is killed with its lock",
+        "git/index.py",
+        "private = replace(index, index=copy)",
+        "private = index",
+        "git/test_index.py::test_a_git_that_dies_as_it_writes_leaves_nothing_locked",
+    ),
+    Planted(
+        "an index that changed meanwhile is overwritten",
+        "git/index.py",
+        "if mark_of(real) == mark:",
+        "if True:",
+        "git/test_index.py::test_an_index_that_changed_meanwhile_is_begun_with_again",
+    ),
+    Planted(
+        "the lock of another git is taken for one that ours left",
+        "git/refs.py",
+        "if not ours or not wanted",
+        "if not wanted",
+        "git/test_refs.py::test_the_locks_of_others_stay",
     ),
     Planted(
         "snapshots convert line ends",

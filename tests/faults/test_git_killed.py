@@ -9,6 +9,7 @@ import pytest
 from tests.faults.driver import Driver, Zygote
 from tests.faults.figures import record
 from tests.faults.scenario import CHAPTERS, new_home
+from tests.faults.tracing import can_trace
 from tests.lsp import Failed
 from tests.marks import FULL
 
@@ -21,7 +22,7 @@ cd {place}
 echo >> calls
 number=$(wc -l < calls)
 [ $number -ge $(cat next) ] || exec {git} "$@"
-echo >> killed
+echo "$*" >> killed
 deaths=$(wc -l < killed)
 echo $((number + 5 + deaths * 7)) > next  # ever later, so that what takes many calls is done at last
 case $((deaths % 3)) in
@@ -31,6 +32,27 @@ case $((deaths % 3)) in
 esac
 kill -KILL $$
 """
+
+
+HOLDING = """#!/bin/sh
+[ -n "$GIT_OPTIONAL_LOCKS" ] || exec {git} "$@"
+case " $* " in  # what only reads
+  *" rev-"* | *" ls-"* | *" diff-"* | *" for-each-ref "* | *" cat-file "* | *" config "* | *" log "* | *" merge-base "*)
+    exec {git} "$@" ;;
+esac
+cd {place}
+echo $$ >> calls
+number=$(grep -nx $$ calls | tail -1)
+number=${{number%%:*}}
+[ $number -ge $(cat next) ] || exec {git} "$@"
+echo "$*" >> killed
+deaths=$(wc -l < killed)
+echo $((number + 6 + deaths)) > next  # never in step with those who try again
+strace -f -qq -o /dev/null -e trace={calls} -e inject={calls}:signal=KILL:when=$((1 + deaths % 2)) {git} "$@"
+kill -KILL $$
+"""
+MOVING = "rename,renameat,renameat2,unlink,unlinkat,link,linkat"
+FIRST = range(1, 25) if FULL else (7,)
 
 
 class Insisting(Driver):
@@ -66,22 +88,41 @@ def test_a_git_that_is_killed_loses_nothing(
     killed = 0
     for first in range(1, RUNS + 1):
         root = tmp_path_factory.mktemp("git")
-        home = new_home(root)
-        place = root / "mortal"
-        place.mkdir()
-        git = place / "git"
-        write_program(git, WRAPPER.format(git=shutil.which("git"), place=place))
-        (place / "next").write_text(f"{first}\n")
-        home.environment["PATH"] = f"{place}:{home.environment['PATH']}"
-        with Insisting(home, zygote) as driver:
-            try:
-                known = CHAPTERS[chapter](driver)
-                git.write_text(
-                    f'#!/bin/sh\nexec {shutil.which("git")} "$@"\n'
-                )  # what is checked needs a git that lives
-                driver.settle(known)
-            except BaseException as error:
-                error.add_note(f"chapter {chapter}, git killed from its call {first} on")
-                raise
-        killed += len((place / "killed").read_bytes())
+        (root / "mortal").mkdir()
+        (root / "mortal/next").write_text(f"{first}\n")
+        killed += _go_through(chapter, root, zygote, WRAPPER)
     record("kill points", **{f"git_killed_in_{chapter}": killed})
+
+
+@pytest.mark.skipif(not can_trace(), reason="needs strace, and leave to trace")
+@pytest.mark.parametrize("chapter", CHAPTERS)
+def test_a_git_that_is_killed_with_its_locks_leaves_none(
+    chapter: str, tmp_path_factory: pytest.TempPathFactory, zygote: Zygote
+) -> None:
+    """Every call that writes dies, in some run, just before it renames, links or removes its first or second file."""
+    killed = 0
+    for first in FIRST:
+        root = tmp_path_factory.mktemp("git")
+        (root / "mortal").mkdir()
+        (root / "mortal/next").write_text(f"{first}\n")
+        killed += _go_through(chapter, root, zygote, HOLDING, calls=MOVING)
+        assert not list((root / "shop/.git").rglob("*.lock")), f"chapter {chapter}, git killed from its call {first} on"
+    record("kill points", **{f"git_killed_with_locks_in_{chapter}": killed})
+
+
+def _go_through(chapter: str, root: Path, zygote: Zygote, program: str, **about: object) -> int:
+    """Have a user insist on a chapter with a git that dies; return how often it did."""
+    home = new_home(root)
+    place = root / "mortal"
+    git = place / "git"
+    write_program(git, program.format(git=shutil.which("git"), place=place, **about))
+    home.environment["PATH"] = f"{place}:{home.environment['PATH']}"
+    with Insisting(home, zygote) as driver:
+        try:
+            known = CHAPTERS[chapter](driver)
+            write_program(git, f'#!/bin/sh\nexec {shutil.which("git")} "$@"\n')  # what is checked needs one that lives
+            driver.settle(known)
+        except BaseException as error:
+            error.add_note(f"chapter {chapter}, {about}, git killed in: {(place / 'killed').read_text()}")
+            raise
+    return len((place / "killed").read_text().splitlines())

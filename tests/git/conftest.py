@@ -36,6 +36,16 @@ class Room:
             self.git, self.repository, self.shadow, planned, trusted=trusted, progress=lambda _percent: None
         )
 
+    def put_before_git(self, script: str) -> None:
+        """Have orch run a shell script, in a directory of its own, and then git, which the script knows as `$git`."""
+        place = self.scratch.path.parent / "before-git"
+        place.mkdir()
+        program = place / "git"
+        program.write_text(f"#!/bin/sh\ngit={self.git.executable}\ncd '{place}'\n{script}\nexec $git \"$@\"\n")
+        program.chmod(0o700)
+        self.git.close()
+        self.git = find_git({**self.git.environment, "PATH": f"{place}:{self.git.environment['PATH']}"})
+
 
 async def open_room(git: Git, scratch: ScratchRepository) -> Room:
     """Return the room of a scratch repository."""

@@ -15,7 +15,6 @@ import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.session import Attention, Reason, State
-from orch_server.git import command
 from orch_server.git import spares as git_spares
 from orch_server.services import furnishing, launching, ports, projects, readonly, sessions, spares
 from orch_server.store.records import SessionRecord
@@ -452,32 +451,23 @@ async def test_switched_off_they_are_removed(world: World) -> None:
 
 
 async def test_half_made_spares_are_put_aside(world: World) -> None:
-    await keep_spares(world, 2)
-    first, second = spare_directories(world)
-    admin_dir = Path(second.joinpath(".git").read_text().removeprefix("gitdir: ").strip())
-    (admin_dir / "index").unlink()
+    await keep_spares(world, 3)
+    first, second, third = spare_directories(world)
     shutil.rmtree(first / "src")
+    (_admin_dir(second) / "index").unlink()
+    (_admin_dir(third) / "index.lock").touch()  # of a git that was killed
     session = await start(world)
     assert session.state == State.COMPLETED
     await world.settle()
-    assert len(spare_directories(world)) == 2
+    assert not {first, second, third} & set(spare_directories(world))
+    assert len(spare_directories(world)) == 3
 
 
-@pytest.mark.parametrize("step", ["rename", "update-ref", "symbolic-ref"])
+@pytest.mark.parametrize("step", ["rename", "update_refs", "attach_head"])
 async def test_a_claim_that_was_interrupted(world: World, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await keep_spares(world, 1)
     with monkeypatch.context() as patch:
-        if step == "rename":
-            patch.setattr(os, "rename", _die)
-        else:
-            run = command.run
-
-            async def run_until(*arguments: Any, **more: Any) -> Any:
-                if arguments[2][0] == step:
-                    _die()
-                return await run(*arguments, **more)
-
-            patch.setattr(git_spares, "run", run_until)
+        patch.setattr(os if step == "rename" else git_spares, step, _die)
         session = await start(world)
     assert session.state == State.COMPLETED
     assert session.worktree_path is not None
@@ -485,6 +475,10 @@ async def test_a_claim_that_was_interrupted(world: World, step: str, monkeypatch
     assert world.scratch.git("rev-parse", str(session.branch)).strip() == session.base_commit
     await world.settle()
     assert len(spare_directories(world)) == 1
+
+
+def _admin_dir(spare: Path) -> Path:
+    return Path((spare / ".git").read_text().removeprefix("gitdir: ").strip())
 
 
 def _die(*_arguments: object, **_more: object) -> None:

@@ -14,10 +14,11 @@ from enum import StrEnum
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import undo
 from orch_server.git.checkout import ApplyPreview, exchange_files, look, make_ready, real_index, refusal
-from orch_server.git.command import Git, Target, run, visible
+from orch_server.git.command import TIMEOUT, Git, Target, run, visible
 from orch_server.git.commit import check_nothing_under_way
 from orch_server.git.diff import list_files
 from orch_server.git.exchange import Heads
+from orch_server.git.index import scratch_index
 from orch_server.git.objects import (
     GITLINK,
     NOTHING,
@@ -34,7 +35,7 @@ from orch_server.git.objects import (
 from orch_server.git.replay import own_commits, replay
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT, project_files, snapshot, worktree_files
+from orch_server.git.snapshot import project_files, snapshot, worktree_files
 from orch_server.git.worktree import Worktree, check_recorded
 from orch_server.settings.crashpoint import crashpoint
 
@@ -111,13 +112,13 @@ async def apply(
         for change in await changed(git, shadow, outcome.before, outcome.after)
         if GITLINK not in {change.old_mode, change.new_mode}  # what lies in a submodule is its own
     ]
-    index = os.path.join(shadow.directory, "indexes", "applying")
-    contents = shadow.target(work_tree=repository.path, index=index)
-    await run(git, contents, ["read-tree", outcome.after], timeout=TIMEOUT)
-    if work.trusted:
-        own = Target(git_dir=repository.common_dir, work_tree=repository.path, trusted=True)
-        contents = replace(own, index=index, objects=contents.objects)
-    made = await make_ready(git, repository, contents, touched, work.runtime_dir)
+    with scratch_index(shadow.directory) as index:
+        contents = shadow.target(work_tree=repository.path, index=index)
+        await run(git, contents, ["read-tree", outcome.after], timeout=TIMEOUT)
+        if work.trusted:
+            own = Target(git_dir=repository.common_dir, work_tree=repository.path, trusted=True)
+            contents = replace(own, index=index, objects=contents.objects)
+        made = await make_ready(git, repository, contents, touched, work.runtime_dir)
     changes = await look(repository, made, touched, outcome.heads)
     about = {"strategy": work.strategy.value, "key": key}
     session_id = work.worktree.session_id

@@ -13,14 +13,15 @@ from pydantic import Field
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.wire import WireModel
-from orch_server.git.command import Git, Target, run
-from orch_server.git.commit import name_some, set_index
+from orch_server.git.command import TIMEOUT, Git, Target, run
+from orch_server.git.commit import name_some
 from orch_server.git.diff import DiffFile
 from orch_server.git.exchange import Change, Exchange, Heads, begin, content_name, interrupted
+from orch_server.git.index import set_index
 from orch_server.git.objects import NOTHING, Changed, Conflict, ConflictKind
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT
 from orch_server.settings.crashpoint import crashpoint
 
 
@@ -79,8 +80,8 @@ async def exchange_files(git: Git, repository: Repository, shadow: Shadow, made:
         try:
             await set_index(git, index, [heads.before, heads.after])
             crashpoint("apply.indexed")
-            words = ["update-ref", "-m", f"orch: {os.path.basename(made.record)}", "HEAD", heads.after, heads.before]
-            await run(git, repository.target(), words)
+            moved = Update("HEAD", heads.after, heads.before)
+            await update_refs(git, repository.target(), [moved], message=f"orch: {os.path.basename(made.record)}")
             crashpoint("apply.moved")
         except BaseException:
             # git may have moved the branch and died before it could say so: where that is done, all is done.

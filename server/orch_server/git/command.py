@@ -8,8 +8,8 @@ Rules of this room:
   settings in OVERRIDES win over every configuration file, and whatever reads or writes file contents runs with a
   repository of our own in the place of the project's (`shadow.py`), in which no filter or driver is defined. Only a
   project that its user trusts has its own filters run, on checkout and commit, and its hooks, on commit alone.
-* A call ends: by itself, at its time-out, by cancellation or at its output limit. Whatever of its process group is
-  then left is killed and reaped.
+* A call ends: by itself, at its time-out, by cancellation or at its output limit. git is asked to end, so that it
+  takes its lock files with it; whatever of its process group is then left is killed and reaped.
 * A call that changes something carries the id of its intent in its environment, so that a later hub finds and ends
   what an earlier one left running before it looks at the result.
 """
@@ -58,6 +58,10 @@ OVERRIDES = (
 UNTRUSTED_OVERRIDES = (("protocol.allow", "never"),)
 KEPT_VARIABLES = ("HOME", "USER", "LOGNAME", "TMPDIR", "XDG_CONFIG_HOME")
 STDERR_LIMIT = 64 * 1024
+TIMEOUT = 10 * 60.0
+"""How many seconds a call may take that goes through all files or all history."""
+GRACE = 1.0  # how many seconds a git that is to end may take to clean up
+LEFT_LOCK = "Another git is at work in this repository, or died there: if none runs, remove the named lock file."
 OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -321,15 +325,25 @@ class _Call:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what is left of the process group, reap git and close its pipes."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # nothing is left; macOS says EPERM where only a zombie is
-        pass
+    """End git, kill what is left of its process group, reap it and close its pipes."""
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)  # git takes its lock files away
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            pass
+    _signal(process, signal.SIGKILL)
     process.wait()
     for pipe in (process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+
+
+def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
+    try:
+        os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # nothing is left; macOS says EPERM where only a zombie is
+        pass
 
 
 def _failure(arguments: tuple[str, ...], output: Output) -> OrchError:
@@ -342,7 +356,7 @@ def _failure(arguments: tuple[str, ...], output: Output) -> OrchError:
         return OrchError(ErrorKind.DISK_FULL, message, hint="Free some space, then try again.", **data)
     hint = "Its whole answer is in `stderr`."
     if ".lock': File exists" in stderr:
-        hint = "Another git is at work in this repository, or died there: if none runs, remove the named lock file."
+        hint = LEFT_LOCK
     elif "protocol" in stderr and "not allowed" in stderr:
         hint = "This is a partial clone, and fetching is only done for trusted projects: fetch, or trust the project."
     elif "Permission denied" in stderr:

@@ -11,12 +11,14 @@ from dataclasses import replace
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.wire import WireModel
-from orch_server.git.command import Git, Target, run, visible
+from orch_server.git.command import TIMEOUT, Git, Target, run, visible
 from orch_server.git.diff import DiffFile, list_files
+from orch_server.git.index import set_index
 from orch_server.git.objects import carry_over, changed, make_commit, tree_of
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT, UPDATE_OPTIONS, snapshot, worktree_files
+from orch_server.git.snapshot import UPDATE_OPTIONS, snapshot, worktree_files
 from orch_server.git.worktree import Worktree, check_recorded
 from orch_server.settings.crashpoint import crashpoint
 
@@ -62,8 +64,7 @@ async def commit(
         index = replace(shadow.target(work_tree=worktree.path), git_dir=worktree.admin_dir, common_dir=shadow.directory)
         await set_index(git, index, [taken.tree])
         crashpoint("commit.indexed")
-        words = ["update-ref", "-m", f"commit: {message.splitlines()[0]}", "HEAD", made, head]
-        await run(git, target, words)
+        await update_refs(git, target, [Update("HEAD", made, head)], message=f"commit: {message.splitlines()[0]}")
         crashpoint("commit.referenced")
         return Committed(commit=made, files=files)
 
@@ -86,12 +87,6 @@ async def check_nothing_under_way(git: Git, target: Target, path: str, git_dir: 
             hint="Settle them and `git add` them.",
             files=names,
         )
-
-
-async def set_index(git: Git, index: Target, trees: Sequence[str]) -> None:
-    """Bring an index to a tree (or from the first of two to the second), the files themselves left alone."""
-    await run(git, index, ["read-tree", "-i", "-m", *trees], timeout=TIMEOUT)
-    await run(git, index, ["update-index", "-q", "--refresh"], accept=(0, 1), timeout=TIMEOUT)
 
 
 def name_some(names: Sequence[str]) -> str:

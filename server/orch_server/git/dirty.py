@@ -2,15 +2,15 @@
 
 import asyncio
 import os
-import shutil
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git.command import Git, run
+from orch_server.git.command import TIMEOUT, Git, run
 from orch_server.git.commit import name_some
+from orch_server.git.index import copy_index, scratch_index
 from orch_server.git.objects import join, tree_of
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT, project_files, snapshot, worktree_files
+from orch_server.git.snapshot import project_files, snapshot, worktree_files
 from orch_server.git.worktree import Worktree
 
 
@@ -41,21 +41,11 @@ async def lay_out(git: Git, shadow: Shadow, worktree: Worktree, tree: str) -> No
     present = (await snapshot(git, shadow, worktree_files(worktree))).tree
     if present == tree:
         return
-    index = os.path.join(shadow.directory, "indexes", f"lay-out-{worktree.session_id}")
-    target = shadow.target(work_tree=worktree.path, index=index)
-    try:
+    with scratch_index(shadow.directory) as index:
+        target = shadow.target(work_tree=worktree.path, index=index)
         if present == await tree_of(git, shadow, worktree.base):
-            await asyncio.to_thread(shutil.copy2, os.path.join(worktree.admin_dir, "index"), index)
+            await asyncio.to_thread(copy_index, os.path.join(worktree.admin_dir, "index"), index)
         else:
             await run(git, target, ["read-tree", present], timeout=TIMEOUT)
             await run(git, target, ["update-index", "-q", "--refresh"], accept=(0, 1), timeout=TIMEOUT)
         await run(git, target, ["read-tree", "-m", "-u", present, tree], timeout=TIMEOUT)
-    finally:
-        await asyncio.to_thread(_remove, index)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass

@@ -15,7 +15,7 @@ async def read_heads(
     git: Git, repository: Repository, git_dirs: Sequence[str], branches: Sequence[str] = ()
 ) -> tuple[list[str | None], list[str | None]]:
     """Return the commits at which the HEADs in these git directories stand, and those of the branches."""
-    said = await asyncio.to_thread(lambda: [_read(git_dir) for git_dir in git_dirs])
+    said = await asyncio.to_thread(lambda: [read_head_file(git_dir) for git_dir in git_dirs])
     wanted = {ref for ref in said if ref.startswith("refs/")} | {f"refs/heads/{branch}" for branch in branches}
     commits: dict[str, str] = {}
     if wanted:
@@ -35,7 +35,7 @@ def ref_directories(repository: Repository) -> list[bytes]:
     return [common, heads, *(os.path.join(top, name) for top, names, _ in os.walk(heads) for name in names)]
 
 
-def _read(git_dir: str) -> str:
+def read_head_file(git_dir: str) -> str:
     """Return the ref or the commit that HEAD names, "" where it cannot be read."""
     try:
         file = os.open(os.path.join(git_dir, "HEAD"), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

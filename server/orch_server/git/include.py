@@ -17,11 +17,10 @@ from dataclasses import dataclass, field
 
 from orch_server.domain.errors import is_full
 from orch_server.git.checkout import real_index
-from orch_server.git.command import Git, run, visible
+from orch_server.git.command import TIMEOUT, Git, run, visible
 from orch_server.git.repository import Repository
 from orch_server.git.runtime_dir import opened, opened_made
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT
 
 NAME = ".worktreeinclude"
 LINK = b"link:"

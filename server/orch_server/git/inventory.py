@@ -10,7 +10,6 @@ The token is a digest of all that was seen. It reads no contents: a file that ch
 import asyncio
 import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Awaitable
 from dataclasses import dataclass, field, replace
@@ -20,13 +19,13 @@ from typing import TypeVar
 import psutil
 
 from orch_server.domain.errors import OrchError
-from orch_server.git.command import Git, Target, is_oid, run, visible
+from orch_server.git.command import TIMEOUT, Git, Target, is_oid, run, visible
+from orch_server.git.index import copy_index, scratch_index
 from orch_server.git.shadow import Shadow
 from orch_server.git.worktree import Worktree
 
 ResultT = TypeVar("ResultT")
 
-TIMEOUT = 10 * 60.0
 LARGEST_SHOWN = 20
 COMMITS_SHOWN = 100
 # What git leaves in a worktree's own directory while an operation is under way, and what the operation is called.
@@ -152,12 +151,8 @@ async def _refs(git: Git, worktree: Worktree, found: Inventory) -> list[bytes]:
 
 async def _contents(git: Git, shadow: Shadow, worktree: Worktree, found: Inventory, walk: "_Walk") -> list[bytes]:
     async def look() -> list[bytes]:
-        index = os.path.join(shadow.directory, "indexes", f"inventory-{worktree.session_id}")
-        async with git.lock(index):
-            try:
-                return await _compare(git, shadow, worktree, found, walk, index)
-            finally:
-                await asyncio.to_thread(_remove, index)
+        with scratch_index(shadow.directory) as index:
+            return await _compare(git, shadow, worktree, found, walk, index)
 
     return await _or_unknown(look(), found, "what git knows of the files") or []
 
@@ -166,7 +161,7 @@ async def _compare(
     git: Git, shadow: Shadow, worktree: Worktree, found: Inventory, walk: "_Walk", index: str
 ) -> list[bytes]:
     """Compare the files with a copy of the index from which all marks that hide changes are taken."""
-    copied = await asyncio.to_thread(_copy, os.path.join(worktree.admin_dir, "index"), index)
+    copied = await asyncio.to_thread(copy_index, os.path.join(worktree.admin_dir, "index"), index)
     target = shadow.target(work_tree=found.path, index=index)
 
     async def names(*arguments: str) -> list[bytes]:
@@ -310,25 +305,3 @@ def _processes_in(path: str) -> list[FoundProcess]:
         if cwd and (cwd == path or cwd.startswith(path + os.sep)):
             found.append(FoundProcess(process.info["pid"], process.info["name"] or ""))
     return found
-
-
-def _copy(index: str, copy: str) -> bool:
-    try:
-        file = os.open(index, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return False
-    with open(file, "rb") as source:
-        found = os.fstat(file)
-        with open(copy, "wb") as target:
-            shutil.copyfileobj(source, target, 1024 * 1024)
-    # git takes a file as unchanged only if it is older than the index: the copy must not look younger than it is.
-    os.utime(copy, ns=(found.st_mtime_ns, found.st_mtime_ns))
-    return True
-
-
-def _remove(index: str) -> None:
-    for path in (index, index + ".lock"):
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from orch_server.domain.wire import WireModel
-from orch_server.git.command import Git, Output, run, visible
+from orch_server.git.command import TIMEOUT, Git, Output, run, visible
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import PIN_SETTINGS, TIMEOUT, storing
+from orch_server.git.snapshot import PIN_SETTINGS, storing
 
 GITLINK = "160000"
 NOTHING = "000000"

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git.command import Git, run
+from orch_server.git.command import TIMEOUT, Git, run
 from orch_server.git.objects import Conflict, join, make_commit, tree_of
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT
 
 MOST_COMMITS = 1000
 AUTHOR = re.compile(rb"^author (.*) <(.*)> (\d+) ([+-]\d{4})$", re.MULTILINE)

@@ -15,11 +15,13 @@ shadow is copied into the project by `snapshot.pin`.
 
 import asyncio
 import os
+import shutil
 import stat
 from dataclasses import dataclass
 
 from orch_server.git.command import Git, Target, run
 from orch_server.git.repository import Repository
+from orch_server.settings.crashpoint import crashpoint
 
 # What a user (or their machine) says about how files look on disk and how they merge. None of it names a program.
 FOLLOWED_SETTINGS = frozenset(
@@ -74,13 +76,23 @@ async def open_shadow(
     """Return the shadow kept in `directory`, made or brought up to date."""
     async with git.lock(directory):
         if not await asyncio.to_thread(os.path.exists, os.path.join(directory, "exact", "HEAD")):
-            await asyncio.to_thread(os.makedirs, directory, 0o700, exist_ok=True)
-            for part in (directory, os.path.join(directory, "exact")):
-                arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={repository.object_format}"]
-                await run(git, Target(), [*arguments, "--", part])
+            await _make(git, repository, directory)
         listed = await run(git, Target(git_dir=repository.common_dir, trusted=True), ["config", "--null", "--list"])
         await asyncio.to_thread(_refresh, repository, directory, runtime_dir)
     return Shadow(directory, repository.path, _followed(listed.stdout))
+
+
+async def _make(git: Git, repository: Repository, directory: str) -> None:
+    """Make the two repositories elsewhere, then give them their name: a git that is killed leaves nothing in use."""
+    making = directory + ".making"
+    await asyncio.to_thread(shutil.rmtree, making, ignore_errors=True)
+    await asyncio.to_thread(os.makedirs, making, 0o700)
+    for part in (making, os.path.join(making, "exact")):
+        arguments = ["init", "--quiet", "--bare", "--template=", f"--object-format={repository.object_format}"]
+        await run(git, Target(), [*arguments, "--", part])
+    crashpoint("shadow.made")
+    await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)  # half-made by a version before this
+    await asyncio.to_thread(os.replace, making, directory)
 
 
 def alternates(objects: str) -> bytes:

@@ -9,22 +9,21 @@ submodule they meet, with that submodule's configuration.
 import asyncio
 import hashlib
 import os
-import shutil
 import stat
-import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git.command import Git, Output, Target, kill_survivors, run, visible
+from orch_server.git.command import TIMEOUT, Git, Output, Target, kill_survivors, run, visible
+from orch_server.git.index import copy_index, mark_of, scratch_index
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
 from orch_server.git.worktree import Worktree, check_recorded
 from orch_server.settings.crashpoint import crashpoint
 
-TIMEOUT = 10 * 60.0
 UPDATE_OPTIONS = ("--add", "--remove", "--replace")
 PIN_SETTINGS = (
     ("user.name", "orch"),
@@ -119,8 +118,8 @@ async def snapshot(
 
 async def overlay(git: Git, shadow: Shadow, files: WorkingTree, tree: str, buffers: Mapping[bytes, bytes]) -> str:
     """Return a tree in which some files have the contents that an editor holds and has not written."""
-    with tempfile.TemporaryDirectory(dir=shadow.directory, prefix="overlay-") as place:
-        target = shadow.target(work_tree=files.path, index=os.path.join(place, "index"))
+    with scratch_index(shadow.directory) as index:
+        target = shadow.target(work_tree=files.path, index=index)
         await run(git, target, ["read-tree", tree], timeout=TIMEOUT)
         entries = []
         for path, content in buffers.items():
@@ -162,7 +161,7 @@ async def pin(
     await run(git, project, storing(pack), stdin=pack, timeout=TIMEOUT)
     crashpoint("pin.stored")
     await run(git, project, ["rev-list", "--objects", "--quiet", "--max-count=1", commit], timeout=TIMEOUT)
-    await run(git, project, ["update-ref", ref, commit, replaces])  # "": it must be new
+    await update_refs(git, project, [Update(ref, commit, replaces)])
     crashpoint("pin.made")
     return commit
 
@@ -240,9 +239,9 @@ async def _write_tree(work: _Work, names: Sequence[bytes], stderr: bytes, gone: 
             arguments = ["update-index", *options, "-z", "--stdin"]
             await run(work.git, work.target, arguments, stdin=stdin, intent=work.intent, timeout=TIMEOUT)
     written, tree = work.git.trees.get(work.index, ("", ""))
-    if not written or written != await asyncio.to_thread(_mark_of, work.index):
+    if not written or written != await asyncio.to_thread(mark_of, work.index):
         tree = (await run(work.git, work.target, ["write-tree"], intent=work.intent, timeout=TIMEOUT)).line
-        work.git.trees[work.index] = (await asyncio.to_thread(_mark_of, work.index), tree)
+        work.git.trees[work.index] = (await asyncio.to_thread(mark_of, work.index), tree)
     work.known.update(stored)
     warnings = tuple(line for line in visible(stderr).splitlines() if line.startswith("warning: "))
     return Snapshot(tree, tuple(visible(name) for name in changed.nested), warnings)
@@ -317,40 +316,17 @@ def _is_storable(path: bytes) -> bool:
 
 def _seed(real: str, index: str) -> bool:
     """Copy the real index if it is another one than the last time; tell whether it was."""
-    try:
-        file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
+    mark = mark_of(real)
+    if mark and os.path.exists(index) and _read(index + ".seed") == mark:
+        return False
+    mark = copy_index(real, index + ".new")
+    if not mark:
         _forget(index)
         return False
-    except OSError as error:
-        raise OrchError(ErrorKind.GIT_FAILED, f"{real} cannot be read: {error.strerror}.", hint="Repair it.") from error
-    with open(file, "rb") as source:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise OrchError(ErrorKind.GIT_FAILED, f"{real} is not a file.", hint="The repository is damaged.")
-        mark = _mark(found)
-        if os.path.exists(index) and _read(index + ".seed") == mark:
-            return False
-        with open(index + ".new", "wb") as copy:
-            shutil.copyfileobj(source, copy, 1024 * 1024)
-    # git takes a file as unchanged only if it is older than the index: the copy must not look younger than it is.
-    os.utime(index + ".new", ns=(found.st_mtime_ns, found.st_mtime_ns))
     os.replace(index + ".new", index)
     with open(index + ".seed", "w", encoding="ascii") as seed:
         seed.write(mark)
     return True
-
-
-def _mark(found: os.stat_result) -> str:
-    """Return what tells an index file from every other that stood or will stand in its place."""
-    return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
-
-
-def _mark_of(index: str) -> str:
-    try:
-        return _mark(os.stat(index))
-    except FileNotFoundError:
-        return ""
 
 
 def _forget(index: str) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from orch_server.git import runtime_dir, trash
 from orch_server.git.command import Git, Target, run
 from orch_server.git.objects import tree_of
+from orch_server.git.refs import Update, attach_head, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import WorkingTree, snapshot
@@ -58,7 +59,7 @@ async def listed(git: Git, repository: Repository, name: str) -> list[Spare]:
     found = []
     for token in await asyncio.to_thread(_tokens, repository.path, name):
         spare = await asyncio.to_thread(_read, repository, name, token)
-        if spare is None or not os.path.exists(os.path.join(spare.admin_dir, "index")):
+        if spare is None or not await asyncio.to_thread(_is_whole, spare):
             await throw_away(git, repository, name, token)
         else:
             found.append(spare)
@@ -68,7 +69,7 @@ async def listed(git: Git, repository: Repository, name: str) -> list[Spare]:
 async def refresh(git: Git, shadow: Shadow, spare: Spare, base: str, *, trusted: bool) -> None:
     """Bring a spare to another commit; a file of it that was changed makes this fail, and stays."""
     await _check_out(git, shadow, spare, ["-m", "-u", spare.head, base], trusted=trusted)
-    await run(git, Target(git_dir=spare.admin_dir), ["update-ref", "--no-deref", "HEAD", base, spare.head])
+    await update_refs(git, Target(git_dir=spare.admin_dir), [Update("HEAD", base, spare.head)], detach=True)
 
 
 async def is_untouched(git: Git, repository: Repository, shadow: Shadow, spare: Spare) -> bool:
@@ -126,9 +127,9 @@ async def _settle_in(
         arguments = ["-m", "-u", spare.head, planned.base]
         await _check_out(git, shadow, moved, arguments, trusted=trusted, intent=planned.intent)
     ref = f"refs/heads/{planned.branch}"
-    own = Target(git_dir=spare.admin_dir)
-    await run(git, own, ["update-ref", ref, planned.base, ""], intent=planned.intent)  # "": it must be new
-    await run(git, own, ["symbolic-ref", "-m", "orch: claimed", "HEAD", ref], intent=planned.intent)
+    own = Target(git_dir=spare.admin_dir, common_dir=planned.common_dir)
+    await update_refs(git, own, [Update(ref, planned.base, "")], intent=planned.intent)
+    await attach_head(git, own, ref, message="orch: claimed", intent=planned.intent)
 
 
 async def _check_out(
@@ -142,6 +143,12 @@ async def _check_out(
         trusted=trusted,
     )
     await run(git, target, ["read-tree", *arguments], intent=intent or spare.token, timeout=CHECKOUT_TIMEOUT)
+
+
+def _is_whole(spare: Spare) -> bool:
+    """Tell whether git has all that belongs to a spare, and nothing in it is locked by a git that was killed."""
+    present = set(os.listdir(spare.admin_dir))
+    return "index" in present and not present & {"index.lock", "HEAD.lock"}
 
 
 def _tokens(project: str, name: str) -> list[str]:

@@ -28,8 +28,10 @@ from typing import Any
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import runtime_dir
-from orch_server.git.command import Git, Target, is_oid, run
+from orch_server.git.command import TIMEOUT, Git, Target, is_oid, run
+from orch_server.git.index import scratch_index
 from orch_server.git.inventory import read_head, read_ref
+from orch_server.git.refs import Update, attach_head, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import PIN_SETTINGS, pin
@@ -38,7 +40,6 @@ from orch_server.git.wip import take_exact, wip_ref
 from orch_server.git.worktree import Worktree
 from orch_server.settings.crashpoint import crashpoint
 
-TIMEOUT = 10 * 60.0
 PURGING = ".purging-"
 REBUILDING = ".rebuilding-"
 DEEPEST = 100
@@ -139,9 +140,9 @@ async def prepare(
     project = replace(repository.target(), settings=PIN_SETTINGS)
     index = await _store_index(git, project, worktree)
     wanted = {"head": head, "branch": branch_commit, "index": index}
-    lines = [f"create {trashed.pins}{name} {oid}\n" for name, oid in wanted.items() if oid is not None]
-    if lines:
-        await run(git, project, ["update-ref", "--stdin"], stdin="".join(lines).encode())
+    await update_refs(
+        git, project, [Update(f"{trashed.pins}{name}", oid, "") for name, oid in wanted.items() if oid is not None]
+    )
     wip, warnings = None, list[str]()
     if present and own_git_file:
         try:
@@ -198,7 +199,7 @@ async def settle(git: Git, trashed: Trashed) -> None:
     if trashed.head is not None and trashed.head_ref is not None:
         head, head_ref = await read_head(git, trashed.worktree)
         if (head, head_ref) == (trashed.head, trashed.head_ref):
-            await run(git, _entry(trashed), ["update-ref", "--no-deref", "HEAD", trashed.head, trashed.head])
+            await update_refs(git, _entry(trashed), [Update("HEAD", trashed.head, trashed.head)], detach=True)
             crashpoint("trash.detached")
     if trashed.drop_branch and trashed.branch_commit is not None:
         await _drop_branch(git, trashed)
@@ -210,7 +211,7 @@ async def _drop_branch(git: Git, trashed: Trashed) -> None:
     listing = ["for-each-ref", "--format=%(objectname) %(worktreepath)", trashed.branch_ref]
     commit, _, elsewhere = (await run(git, project, listing)).line.partition(" ")
     if commit == trashed.branch_commit and not elsewhere:
-        await run(git, project, ["update-ref", "-d", trashed.branch_ref, commit])
+        await update_refs(git, project, [Update(trashed.branch_ref, "", commit)])
         crashpoint("trash.branch_gone")
 
 
@@ -246,7 +247,7 @@ async def bring_back(git: Git, shadow: Shadow | None, trashed: Trashed) -> Workt
             head_ref = await _bring_ref_back(git, trashed, trashed.head_ref, trashed.head)
         now, now_ref = await read_head(git, made)
         if head_ref is not None and now_ref is None and now == trashed.head:
-            await run(git, _entry(trashed), ["symbolic-ref", "HEAD", head_ref])
+            await attach_head(git, _entry(trashed), head_ref)
     return made if branch is None else replace(made, branch=branch.removeprefix("refs/heads/"))
 
 
@@ -278,15 +279,12 @@ async def rebuild(
         )
     root = await asyncio.to_thread(runtime_dir.make_runtime_dir, worktree.project, runtime_dir_name)
     place = os.path.join(root, "worktrees", f"{REBUILDING}{worktree.session_id}")
-    scratch = os.path.join(shadow.directory, "indexes", f"rebuild-{worktree.session_id}")
     await asyncio.to_thread(_clear, root, "worktrees", os.path.basename(place))  # an earlier attempt's, ours alone
     await asyncio.to_thread(os.mkdir, place, 0o700)
-    target = shadow.target(work_tree=place, index=scratch, exact=True)
-    try:
+    with scratch_index(shadow.directory) as scratch:
+        target = shadow.target(work_tree=place, index=scratch, exact=True)
         await run(git, target, ["read-tree", f"{commit}^{{tree}}"], timeout=TIMEOUT)
         await run(git, target, ["checkout-index", "--all", "--quiet"], timeout=TIMEOUT)
-    finally:
-        await asyncio.to_thread(_unlink, scratch)
     crashpoint("rebuild.filled")
     own_index = os.path.join(worktree.admin_dir, "index")
     if index is not None and not await asyncio.to_thread(os.path.lexists, own_index):
@@ -325,7 +323,7 @@ async def _bring_ref_back(git: Git, trashed: Trashed, ref: str | None, commit: s
         lines = (await run(git, project, listing)).stdout.decode("utf-8", "surrogateescape").splitlines()
         present = [line.split(" ", 2) for line in lines if line.startswith(f"{name} ")]
         if not present:
-            await run(git, project, ["update-ref", name, commit, ""])
+            await update_refs(git, project, [Update(name, commit, "")])
             return name
         _, found, elsewhere = present[0]
         if found == commit and elsewhere in {"", trashed.worktree.path}:
@@ -646,6 +644,6 @@ async def _drop_pins(git: Git, trashed: Trashed) -> None:
 async def _drop_refs(git: Git, trashed: Trashed, *names: str) -> None:
     """Delete refs of ours: those with these names, or below them, and no ref of anybody else."""
     project = Target(git_dir=trashed.worktree.common_dir, settings=PIN_SETTINGS)
-    listed = await run(git, project, ["for-each-ref", "--format=delete %(refname) %(objectname)", *names])
-    if listed.stdout:
-        await run(git, project, ["update-ref", "--stdin"], stdin=listed.stdout)
+    listed = await run(git, project, ["for-each-ref", "--format=%(refname) %(objectname)", *names])
+    found = [line.split(" ") for line in os.fsdecode(listed.stdout).splitlines()]
+    await update_refs(git, project, [Update(name, "", oid) for name, oid in found])

@@ -15,13 +15,14 @@ from typing import Any
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git import checkout
 from orch_server.git.checkout import ApplyPreview, exchange_files, look, make_ready, refusal
-from orch_server.git.command import Git, run, visible
+from orch_server.git.command import TIMEOUT, Git, run, visible
 from orch_server.git.diff import DiffFile, list_files
 from orch_server.git.exchange import PLACE, Change, Exchange, Heads, content_name
+from orch_server.git.index import scratch_index
 from orch_server.git.objects import NOTHING, Conflict, ConflictKind, carry_over, changed, make_commit, tree_of
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
-from orch_server.git.snapshot import TIMEOUT
 from orch_server.settings.crashpoint import crashpoint
 
 UNDO = "refs/orch/undo"
@@ -63,7 +64,7 @@ async def keep(
     name = f"{UNDO}/{session_id}/{max(map(_number, used), default=0) + 1}"
     await asyncio.to_thread(made.write_plan, changes, heads, name)
     crashpoint("apply.planned")
-    await run(git, repository.target(), ["update-ref", name, new, ""])  # "": it must be new
+    await update_refs(git, repository.target(), [Update(name, new, "")])
     return name
 
 
@@ -128,10 +129,10 @@ async def take_back(git: Git, repository: Repository, shadow: Shadow, record: Re
         raise refusal(seen)
     after, before = await tree_of(git, shadow, record.commit), await tree_of(git, shadow, f"{record.commit}^")
     touched = await changed(git, shadow, after, before)
-    index = os.path.join(shadow.directory, "indexes", "applying")
-    contents = shadow.target(work_tree=repository.path, index=index, exact=True)
-    await run(git, contents, ["read-tree", before], timeout=TIMEOUT)
-    made = await make_ready(git, repository, contents, touched, runtime_dir)
+    with scratch_index(shadow.directory) as index:
+        contents = shadow.target(work_tree=repository.path, index=index, exact=True)
+        await run(git, contents, ["read-tree", before], timeout=TIMEOUT)
+        made = await make_ready(git, repository, contents, touched, runtime_dir)
     heads = Heads(record.heads.after, record.heads.before)
     changes = await look(repository, made, touched, heads)
     await asyncio.to_thread(made.write_plan, changes, heads, "")
@@ -144,8 +145,8 @@ async def set_aside(git: Git, repository: Repository, name: str) -> None:
     """Take a record out of those that can be taken back; its bytes stay."""
     found = await run(git, repository.target(), ["rev-parse", "--quiet", "--verify", name], accept=(0, 1))
     if found.status == 0:
-        await run(git, repository.target(), ["update-ref", UNDONE + name.removeprefix(UNDO), found.line])
-        await run(git, repository.target(), ["update-ref", "-d", name, found.line])
+        updates = [Update(UNDONE + name.removeprefix(UNDO), found.line), Update(name, "", found.line)]
+        await update_refs(git, repository.target(), updates)
 
 
 def is_interrupted(path: str, runtime_dir: str) -> bool:
@@ -163,13 +164,12 @@ async def recover(git: Git, repository: Repository, shadow: Shadow, runtime_dir:
 
 async def _exact_tree(git: Git, shadow: Shadow, directory: str, paths: Sequence[str]) -> str:
     """Return the tree of some files of a directory, byte for byte."""
-    index = os.path.join(shadow.directory, "indexes", "exact-files")
-    target = shadow.target(work_tree=directory, index=index, exact=True)
-    await run(git, target, ["read-tree", "--empty"])
-    if paths:
-        stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
-        await run(git, target, ["update-index", "--add", "-z", "--stdin"], stdin=stdin, timeout=TIMEOUT)
-    return (await run(git, target, ["write-tree"])).line
+    with scratch_index(shadow.directory) as index:
+        target = shadow.target(work_tree=directory, index=index, exact=True)
+        if paths:
+            stdin = b"".join(os.fsencode(path) + b"\0" for path in paths)
+            await run(git, target, ["update-index", "--add", "-z", "--stdin"], stdin=stdin, timeout=TIMEOUT)
+        return (await run(git, target, ["write-tree"])).line
 
 
 async def _read(git: Git, repository: Repository, name: str) -> Record:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import Git, is_oid, run
 from orch_server.git.inventory import read_head, read_ref
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import PIN_SETTINGS, Fidelity, Snapshot, pin, snapshot, worktree_files
@@ -100,7 +101,7 @@ async def _shorten(git: Git, repository: Repository, ref: str, newest: str) -> s
         arguments += ["-m", f"{SUBJECT} {number}\n\n{mark.strip()}", tree]
         last = (await run(git, project, arguments)).line
         assert is_oid(last)
-    await run(git, project, ["update-ref", ref, last, newest])
+    await update_refs(git, project, [Update(ref, last, newest)])
     return last
 
 

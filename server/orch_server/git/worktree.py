@@ -23,6 +23,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.session import Attention
 from orch_server.git import runtime_dir
 from orch_server.git.command import Git, Target, is_oid, kill_survivors, run, visible
+from orch_server.git.refs import Update, update_refs
 from orch_server.git.repository import Repository, check_identity
 from orch_server.git.shadow import Shadow
 from orch_server.settings.crashpoint import crashpoint
@@ -149,7 +150,7 @@ async def recover(git: Git, planned: WorktreePlan) -> Worktree | None:
         crashpoint("worktree.aside")
         if tip.line == planned.base:
             # Only while it is still at the base: git compares, under its own lock.
-            await run(git, target, ["update-ref", "-d", ref, planned.base], intent=planned.intent)
+            await update_refs(git, target, [Update(ref, "", planned.base)], intent=planned.intent)
     return None
 
 
