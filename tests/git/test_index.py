@@ -11,6 +11,7 @@ import pytest
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.checkout import real_index
 from orch_server.git.index import set_index
+from orch_server.git.shadow import open_shadow
 from tests.git.conftest import Room
 from tests.repositories import ScratchRepository
 
@@ -156,3 +157,27 @@ async def test_without_hard_links(moved: Moved, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "link", refuse)
     await moved.go_back()
     moved.assert_is_back()
+
+
+async def test_what_a_killed_hub_left_of_its_scratch_indexes_is_removed(moved: Moved) -> None:
+    room = moved.room
+    shadow = Path(room.shadow.directory)
+    (shadow / "index-left").mkdir()
+    (shadow / "index-left/index.lock").touch()
+    await open_shadow(room.git, room.repository, str(shadow))
+    assert (shadow / "index-left").exists()  # it may be in use: this hub has opened the shadow before
+    room.git.shadows.clear()
+    await open_shadow(room.git, room.repository, str(shadow))
+    assert not (shadow / "index-left").exists()
+
+
+async def test_a_git_that_dies_as_it_makes_the_shadow(room: Room) -> None:
+    room.put_before_git('case "$*" in *" init "*) [ -e died ] || { touch died; ulimit -f 0; } ;; esac')
+    place = room.scratch.path.parent / "another"
+    with pytest.raises(OrchError):
+        await open_shadow(room.git, room.repository, str(place))
+    assert not place.exists()
+    shadow = await open_shadow(room.git, room.repository, str(place))
+    target = real_index(room.repository, shadow)
+    await set_index(room.git, target, [room.scratch.head])
+    assert not place.with_name("another.making").exists()

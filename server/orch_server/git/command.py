@@ -75,6 +75,8 @@ class Git:
     locks: weakref.WeakValueDictionary[str, asyncio.Lock] = field(default_factory=weakref.WeakValueDictionary)
     trees: dict[str, tuple[str, str]] = field(default_factory=dict)
     """What was last written of each private index: which index file that was, and its tree."""
+    shadows: set[str] = field(default_factory=set)
+    """The directories of the shadows that this hub has opened."""
 
     def lock(self, name: str) -> asyncio.Lock:
         """Return the one lock of that name, for what must not happen twice at a time."""

@@ -19,14 +19,22 @@ from orch_server.git.command import LEFT_LOCK, TIMEOUT, Git, Target, run
 from orch_server.git.link import link_new
 from orch_server.settings.crashpoint import crashpoint
 
+SCRATCH = "index-"
 TRIES = 5
 
 
 @contextmanager
 def scratch_index(directory: str) -> Iterator[str]:
     """Give a name for an index that nobody else uses, below a directory; whatever has come of it is removed."""
-    with tempfile.TemporaryDirectory(dir=directory, prefix="index-") as place:
+    with tempfile.TemporaryDirectory(dir=directory, prefix=SCRATCH) as place:
         yield os.path.join(place, "index")
+
+
+def clear_scratch(directory: str) -> None:
+    """Remove what a killed hub left of its scratch indexes below a directory."""
+    for name in os.listdir(directory):
+        if name.startswith(SCRATCH):
+            shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
 
 
 async def set_index(git: Git, index: Target, trees: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ shadow is copied into the project by `snapshot.pin`.
         info/attributes     an agent cannot hide a change from review by `-diff`
         exact/              the same with every conversion off: bytes as they lie on the disk
         indexes/            private indexes, one a working tree and fidelity
+        index-*/            scratch indexes, for as long as a call needs one
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import stat
 from dataclasses import dataclass
 
 from orch_server.git.command import Git, Target, run
+from orch_server.git.index import clear_scratch
 from orch_server.git.repository import Repository
 from orch_server.settings.crashpoint import crashpoint
 
@@ -77,6 +79,9 @@ async def open_shadow(
     async with git.lock(directory):
         if not await asyncio.to_thread(os.path.exists, os.path.join(directory, "exact", "HEAD")):
             await _make(git, repository, directory)
+        if directory not in git.shadows:
+            await asyncio.to_thread(clear_scratch, directory)
+            git.shadows.add(directory)
         listed = await run(git, Target(git_dir=repository.common_dir, trusted=True), ["config", "--null", "--list"])
         await asyncio.to_thread(_refresh, repository, directory, runtime_dir)
     return Shadow(directory, repository.path, _followed(listed.stdout))
