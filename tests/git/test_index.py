@@ -83,7 +83,7 @@ async def test_a_git_that_dies_as_it_writes_leaves_nothing_locked(moved: Moved, 
 
 async def test_an_index_that_changed_meanwhile_is_begun_with_again(moved: Moved) -> None:
     moved.scratch.write({"later.txt": "later\n"})
-    adding = f"touch added; $git -C '{moved.scratch.path}' add later.txt"
+    adding = f"touch added; env -i $git -C '{moved.scratch.path}' add later.txt"
     moved.room.put_before_git(f'case "$*" in *" update-index "*) [ -e added ] || {{ {adding}; }} ;; esac')
     await moved.go_back()
     assert moved.scratch.git("diff", "--cached", "--name-only", moved.first) == "later.txt\nstaged.txt\n"
