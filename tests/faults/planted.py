@@ -111,10 +111,10 @@ PLANTED = (
     ),
     Planted(
         "the lock of another git is taken for one that ours left",
-        "git/refs.py",
-        "if not ours or not wanted",
-        "if not wanted",
-        "git/test_refs.py::test_the_locks_of_others_stay",
+        "git/locks.py",
+        "if _look(lock) == found:",
+        "if True:",
+        "git/test_refs.py::test_a_lock_that_another_git_takes_meanwhile_stays",
     ),
     Planted(
         "snapshots convert line ends",

@@ -1,16 +1,19 @@
 """An index changed by git on a copy and put in place by us: whole or not at all, and never left locked."""
 
+import asyncio
 import os
 import shutil
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.git import index
 from orch_server.git.checkout import real_index
-from orch_server.git.index import set_index
+from orch_server.git.index import copy_index, release, set_index
 from orch_server.git.shadow import open_shadow
 from tests.git.conftest import Room
 from tests.repositories import ScratchRepository
@@ -37,8 +40,8 @@ class Moved:
         return self.scratch.git("ls-files", "--stage")
 
     async def go_back(self) -> None:
-        index = real_index(self.room.repository, self.room.shadow)
-        await set_index(self.room.git, index, [self.second, self.first])
+        target = real_index(self.room.repository, self.room.shadow)
+        await set_index(self.room.git, target, [self.second, self.first])
 
     def assert_is_back(self) -> None:
         assert self.scratch.git("diff", "--cached", "--name-only", self.first) == "staged.txt\n"
@@ -112,11 +115,15 @@ async def test_the_lock_of_another_git_is_respected(moved: Moved) -> None:
     moved.assert_is_back()
 
 
-async def test_what_a_killed_hub_left_is_its_own(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by", ["recovery", "the next call"])
+async def test_what_a_killed_hub_left_is_its_own(moved: Moved, by: str) -> None:
     """The kill itself is among the places of tests/faults; here, what it leaves."""
     new, lock = moved.index.with_name("index.orch"), moved.index.with_name("index.lock")
     shutil.copyfile(moved.index, new)
     os.link(new, lock)
+    if by == "recovery":
+        release(str(moved.index))
+        assert moved.left == ["index"]
     await moved.go_back()
     moved.assert_is_back()
     os.link(moved.index, new)  # killed just after
@@ -140,14 +147,36 @@ async def test_an_index_in_two_parts(moved: Moved) -> None:
     moved.scratch.git("fsck")
 
 
-async def test_a_change_of_the_same_instant_is_seen(moved: Moved) -> None:
-    """The index keeps the time at which git wrote it: what was written since counts as younger."""
-    path = moved.scratch.path / "src/main.py"
+async def test_the_index_is_as_old_as_git_made_it(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written since counts as younger, and is looked at."""
+    written = []
+
+    def copy(real: str, *more: str) -> str:
+        written.append(os.stat(real).st_mtime_ns)
+        return copy_index(real, *more)
+
+    monkeypatch.setattr(index, "copy_index", copy)
     await moved.go_back()
-    written = moved.index.stat().st_mtime_ns
-    path.write_text("print('olleh')\n" * 20)
-    os.utime(path, ns=(written, written))
-    assert moved.scratch.git("diff", "--name-only", "--", "src/main.py") == "src/main.py\n"
+    assert len(written) == 2
+    assert moved.index.stat().st_mtime_ns == written[-1]
+
+
+async def test_cancelled_it_is_whole_or_not_at_all(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread cannot be cancelled: who cancels waits until it has let go of the lock."""
+    locked, go_on = threading.Event(), threading.Event()
+
+    def crashpoint(name: str) -> None:
+        locked.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(index, "crashpoint", crashpoint)
+    task = asyncio.create_task(moved.go_back())
+    await asyncio.to_thread(locked.wait, 60)
+    task.cancel()
+    asyncio.get_running_loop().call_soon(go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    moved.assert_is_back()
 
 
 async def test_without_hard_links(moved: Moved, monkeypatch: pytest.MonkeyPatch) -> None:

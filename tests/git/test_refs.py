@@ -1,11 +1,17 @@
 """Refs updated by a git that is killed at any moment of it: nothing stays locked, and what others locked does."""
 
+import asyncio
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
+from orch_server.git import command
+from orch_server.git import locks as locks_of_git
 from orch_server.git.command import Target
 from orch_server.git.refs import Update, attach_head, update_refs
 from tests.git.conftest import Room
@@ -13,6 +19,20 @@ from tests.git.conftest import Room
 DIES_WRITING = 'case "$*" in *" {verb} "*) [ -e died ] || {{ touch died; ulimit -f 0; }} ;; esac'
 DIES_LEAVING = 'case "$*" in *" {verb} "*) [ -e died ] || {{ touch died; {leaving}; kill -KILL $$; }} ;; esac'
 HEADS = "refs/heads"
+
+
+@pytest.fixture(autouse=True)
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """What happens while it is seen whether a lock changes; nobody really waits."""
+    happenings: list[Callable[[], object]] = []
+
+    def go_on(seconds: float) -> None:
+        assert seconds == locks_of_git.PATIENCE
+        for happening in happenings:
+            happening()
+
+    monkeypatch.setattr(locks_of_git, "time", SimpleNamespace(time_ns=time.time_ns, sleep=go_on))
+    return happenings
 
 
 @pytest.fixture
@@ -41,10 +61,12 @@ async def test_made_moved_and_deleted(room: Room, commits: tuple[str, str]) -> N
     assert room.scratch.head == before
     assert room.scratch.git("reflog", "-1", "--format=%gs") == "why\n"
     assert room.scratch.git("symbolic-ref", "HEAD") == "refs/heads/main\n"
-    await update_refs(room.git, target, [Update("refs/orch/one", now, ""), Update("refs/orch/two", now)])
-    await update_refs(room.git, target, [Update("refs/orch/one", before, now), Update("refs/orch/two", "", now)])
+    await update_refs(room.git, target, [Update("refs/orch/wip/one", now, ""), Update("refs/orch/wip/two", now)])
+    await update_refs(
+        room.git, target, [Update("refs/orch/wip/one", before, now), Update("refs/orch/wip/two", "", now)]
+    )
     assert room.scratch.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/orch") == (
-        f"refs/orch/one {before}\n"
+        f"refs/orch/wip/one {before}\n"
     )
     await update_refs(room.git, target, [Update("HEAD", now, before)], detach=True)
     assert room.scratch.git("rev-parse", "HEAD", "main").split() == [now, before]
@@ -118,18 +140,12 @@ async def test_killed_as_it_attached(room: Room, commits: tuple[str, str]) -> No
     assert room.scratch.git("symbolic-ref", "HEAD") == "refs/heads/main\n"
 
 
-@pytest.mark.parametrize("since", ["long ago", "just now"])
-async def test_the_locks_of_others_stay(room: Room, commits: tuple[str, str], since: str) -> None:
-    """A lock that was there before, and one that came meanwhile and says something else."""
+async def test_a_lock_that_was_there_before_stays(room: Room, commits: tuple[str, str]) -> None:
     before, now = commits
     lock = room.scratch.path / ".git/refs/heads/main.lock"
-    leaving = ":"
-    if since == "long ago":
-        lock.write_text("")
-        until_the_clock_goes_on(lock)
-    else:
-        leaving = f"echo {now} > '{lock}'"
-    room.put_before_git(DIES_LEAVING.format(verb="update-ref", leaving=leaving))
+    lock.touch()
+    until_the_clock_goes_on(lock)
+    room.put_before_git(DIES_LEAVING.format(verb="update-ref", leaving=":"))
     await dies(room, Update("HEAD", before, now))
     assert locks(room) == ["refs/heads/main.lock"]
     with pytest.raises(OrchError) as refused:
@@ -138,11 +154,62 @@ async def test_the_locks_of_others_stay(room: Room, commits: tuple[str, str], si
     assert locks(room) == ["refs/heads/main.lock"]
 
 
+async def test_a_lock_that_another_git_takes_meanwhile_stays(
+    room: Room, commits: tuple[str, str], meanwhile: list[Callable[[], object]]
+) -> None:
+    """It came while our git lived, too: but its git lets go of it, and takes it again, say."""
+    lock = room.scratch.path / ".git/HEAD.lock"
+    room.put_before_git(DIES_LEAVING.format(verb="update-ref", leaving=f"touch '{lock}'"))
+    meanwhile.append(lambda: take_again(lock))
+    await dies(room, Update("HEAD", *commits))
+    assert lock.read_text() == "again\n"
+
+
+@pytest.mark.parametrize("lets_go", [True, False])
+async def test_others_lock_refs_of_ours_to_pack_them(
+    room: Room, commits: tuple[str, str], meanwhile: list[Callable[[], object]], lets_go: bool
+) -> None:
+    ref = Update("refs/orch/wip/one", commits[1])
+    lock = room.scratch.path / ".git" / f"{ref.name}.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    meanwhile.append(lock.unlink if lets_go else lambda: take_again(lock))
+    if lets_go:
+        await update_refs(room.git, room.repository.target(), [ref])
+        assert room.scratch.git("rev-parse", ref.name).strip() == commits[1]
+    else:
+        with pytest.raises(OrchError, match="File exists"):
+            await update_refs(room.git, room.repository.target(), [ref])
+        assert lock.read_text() == "again\n"
+
+
+async def test_a_name_that_is_not_utf_8(room: Room, commits: tuple[str, str]) -> None:
+    name = os.fsdecode(b"refs/heads/caf\xe9")
+    await update_refs(room.git, room.repository.target(), [Update(name, commits[0], "")])
+    await attach_head(room.git, room.repository.target(), name)
+    assert room.scratch.head == commits[0]
+
+
+async def test_cancelled_with_a_git_that_does_not_end(
+    room: Room, commits: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "GRACE", 0.1)
+    lock = room.scratch.path / ".git/HEAD.lock"
+    stubborn = f"trap '' TERM; touch '{lock}'; sleep 60"
+    room.put_before_git(f'case "$*" in *" update-ref "*) {stubborn} ;; esac')
+    update = asyncio.create_task(update_refs(room.git, room.repository.target(), [Update("HEAD", *commits)]))
+    while not lock.exists():
+        await asyncio.sleep(0)
+    update.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await update
+    assert not lock.exists()
+
+
 async def test_a_lock_of_ours_that_an_earlier_hub_left(room: Room, commits: tuple[str, str]) -> None:
     lock = room.scratch.path / ".git/refs/orch/wip/one.lock"
     lock.parent.mkdir(parents=True)
     lock.write_text(f"{commits[0]}\n")
-    until_the_clock_goes_on(lock)
     await update_refs(room.git, room.repository.target(), [Update("refs/orch/wip/one", commits[1], "")])
     assert room.scratch.git("rev-parse", "refs/orch/wip/one").strip() == commits[1]
     assert locks(room) == []
@@ -158,6 +225,12 @@ async def test_head_of_a_worktree(room: Room, commits: tuple[str, str]) -> None:
     assert locks(room) == []
     await update_refs(room.git, own, [Update("HEAD", commits[0], commits[1])])
     assert room.scratch.git("rev-parse", made.branch).strip() == commits[0]
+
+
+def take_again(lock: Path) -> None:
+    new = lock.with_name("new")
+    new.write_text("again\n")
+    new.replace(lock)
 
 
 def until_the_clock_goes_on(path: Path) -> None:

@@ -28,12 +28,15 @@ import weakref
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from orch_server.domain.errors import ErrorKind, OrchError
 
 # Importing GitPython runs `git version`, and fails where there is no git; `find_git` is to tell that, in our words.
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 import git.cmd
+
+ResultT = TypeVar("ResultT")
 
 EXEC_LOOKS = 300  # a millisecond apart: how long a process may take from one program to the next
 INTENT_VARIABLE = "ORCH_GIT_INTENT"
@@ -174,11 +177,15 @@ async def run(
     not kept, and where it returns False git is ended and the call succeeds.
     """
     call = _Call(program, target, tuple(arguments), accept, stdin, intent, timeout, limit, on_stdout, on_stderr)
-    work = asyncio.get_running_loop().run_in_executor(program.threads, call.run)
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(program.threads, call.run), call.cancel)
+
+
+async def to_its_end(work: "asyncio.Future[ResultT]", cancel: Callable[[], None] = lambda: None) -> ResultT:
+    """Wait for what a thread does; if cancelled, `cancel` is called, and it is waited for all the same."""
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
-        call.cancelled = True
+        cancel()
         while not work.done():  # a second cancellation must not leave a child behind either
             try:
                 await asyncio.wait([work])
@@ -189,7 +196,7 @@ async def run(
 
 
 async def kill_survivors(program: Git, intent: str) -> int:
-    """Kill every process that carries the intent, children of git included, and return how many there were."""
+    """End every process that carries the intent, children of git included, and return how many there were."""
     return await asyncio.get_running_loop().run_in_executor(program.threads, _kill_survivors, intent)
 
 
@@ -217,6 +224,9 @@ class _Call:
     on_stderr: Callable[[bytes], None] | None
     cancelled: bool = False
     stopped: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
 
     def run(self) -> Output:
         if self.cancelled:
@@ -374,15 +384,16 @@ def _kill_survivors(intent: str) -> int:
     if not sys.platform.startswith("linux"):
         return 0  # no way to see another process's environment without help
     killed: set[int] = set()
-    deadline = time.monotonic() + 10.0
+    began = time.monotonic()
     while found := _carriers(intent):
+        spent = time.monotonic() - began
         for pid in found:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM if spent < GRACE else signal.SIGKILL)
                 killed.add(pid)
             except ProcessLookupError:
                 pass
-        if time.monotonic() > deadline:
+        if spent > 10.0:
             raise OrchError(
                 ErrorKind.GIT_FAILED,
                 f"A git process of an earlier attempt cannot be ended (process {min(found)}).",

@@ -14,8 +14,9 @@ from orch_server.domain.wire import WireModel
 from orch_server.git.command import TIMEOUT, Git, Target, run, visible
 from orch_server.git.diff import DiffFile, list_files
 from orch_server.git.index import set_index
+from orch_server.git.locks import run_locking
 from orch_server.git.objects import carry_over, changed, make_commit, tree_of
-from orch_server.git.refs import Update, update_refs
+from orch_server.git.refs import Update, head_locks, update_refs
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
 from orch_server.git.snapshot import UPDATE_OPTIONS, snapshot, worktree_files
@@ -110,9 +111,13 @@ async def _commit_as_in_a_terminal(git: Git, worktree: Worktree, paths: Sequence
     """Let the project's own filters and hooks have their say; a hook that refuses leaves the files staged."""
     target = Target(git_dir=worktree.admin_dir, work_tree=worktree.path, trusted=True)
     stdin = b"".join(path + b"\0" for path in paths)
-    await run(git, target, ["update-index", *UPDATE_OPTIONS, "-z", "--stdin"], stdin=stdin, timeout=TIMEOUT)
+    own = Target(git_dir=worktree.admin_dir, common_dir=worktree.common_dir)
+    locks = [os.path.join(worktree.admin_dir, "index.lock"), *await head_locks(own)]
+    updating = ["update-index", *UPDATE_OPTIONS, "-z", "--stdin"]
+    await run_locking(git, target, updating, locks, stdin=stdin, timeout=TIMEOUT)
     same = await run(git, target, ["diff-index", "--cached", "--quiet", "HEAD"], accept=(0, 1), timeout=TIMEOUT)
     if same.status == 1:
         words = ["commit", "--quiet", "--cleanup=whitespace", "-F", "-"]
-        await run(git, replace(target, hooks=True), words, stdin=f"{message}\n".encode(), timeout=TIMEOUT)
+        hooked = replace(target, hooks=True)
+        await run_locking(git, hooked, words, locks, stdin=f"{message}\n".encode(), timeout=TIMEOUT)
     return (await run(git, target, ["rev-parse", "--verify", "HEAD^{commit}"])).line

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import visible
-from orch_server.git.link import link_new
 from orch_server.git.runtime_dir import make_runtime_dir, opened, opened_made
 from orch_server.settings.crashpoint import crashpoint
 
@@ -140,7 +139,7 @@ class Exchange:
     def _put_in_place(self, change: Change) -> None:
         with _parent(self.root, change.path, make=True) as (directory, name):
             try:
-                link_new(os.path.join(self.new, change.path), name, directory)
+                _link(os.path.join(self.new, change.path), name, directory)
             except FileExistsError as error:
                 raise _stopped(f"{visible(os.fsencode(change.path))} is in the way", change.path) from error
 
@@ -155,7 +154,7 @@ class Exchange:
 
     def _put_back(self, aside: str, path: str) -> None:
         with _parent(self.root, path, make=True) as (directory, name):
-            link_new(aside, name, directory)
+            _link(aside, name, directory)
         if os.path.lexists(aside):  # it is, where it was linked and not moved
             os.unlink(aside)
 
@@ -225,6 +224,22 @@ def _parent(root: str, path: str, *, make: bool = False) -> Iterator[tuple[int, 
     *parts, name = path.split("/")
     with opened_made(root, parts) if make else opened(root, parts) as directory:
         yield directory, name
+
+
+def _link(source: str, name: str, directory: int) -> None:
+    """Give a file its name in a directory, never in the place of another."""
+    try:
+        os.link(source, name, dst_dir_fd=directory, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: look, then move.
+        try:
+            os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            os.rename(source, name, dst_dir_fd=directory)
+            return
+        raise FileExistsError(name) from None
 
 
 def _remove_empty(root: str, path: str) -> None:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git.command import LEFT_LOCK, TIMEOUT, Git, Target, run
-from orch_server.git.link import link_new
+from orch_server.git.command import LEFT_LOCK, TIMEOUT, Git, Target, run, to_its_end
+from orch_server.git.locks import unlink
 from orch_server.settings.crashpoint import crashpoint
 
 SCRATCH = "index-"
@@ -50,12 +50,13 @@ async def set_index(git: Git, index: Target, trees: Sequence[str]) -> None:
             private = replace(index, index=copy)
             await run(git, private, ["read-tree", "-i", "-m", *trees], timeout=TIMEOUT)
             await run(git, private, ["update-index", "-q", "--refresh"], accept=(0, 1), timeout=TIMEOUT)
-            if await asyncio.to_thread(_put_in_place, copy, real, mark):
+            work = asyncio.ensure_future(asyncio.to_thread(_put_in_place, copy, real, mark))
+            if await to_its_end(work):
                 return
     raise OrchError(ErrorKind.GIT_FAILED, f"{real} kept changing.", hint="Another git is at work there: try again.")
 
 
-def copy_index(real: str, copy: str) -> str:
+def copy_index(real: str, copy: str, mode: str = "wb") -> str:
     """Copy an index and return its mark; where there is none, return "" and copy nothing."""
     try:
         file = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -67,7 +68,7 @@ def copy_index(real: str, copy: str) -> str:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
             raise OrchError(ErrorKind.GIT_FAILED, f"{real} is not a file.", hint="The repository is damaged.")
-        with open(copy, "wb") as target:
+        with open(copy, mode) as target:
             shutil.copyfileobj(source, target, 1024 * 1024)
     # git takes a file as unchanged only if it is older than the index: the copy must not look younger than it is.
     os.utime(copy, ns=(found.st_mtime_ns, found.st_mtime_ns))
@@ -86,19 +87,23 @@ def _mark(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns} {found.st_size} {found.st_ino}"
 
 
-def _put_in_place(copy: str, real: str, mark: str) -> bool:
-    """Put a changed copy in the place of the index that it was made from; tell whether that was still there."""
+def release(real: str) -> None:
+    """Take away the lock of an index if it is what a killed hub left of `set_index`."""
     new, lock = f"{real}.orch", f"{real}.lock"
     if os.path.lexists(new) and os.path.lexists(lock) and os.path.samestat(os.lstat(new), os.lstat(lock)):
         os.unlink(lock)
-    _unlink(new)
+    unlink(new)
+
+
+def _put_in_place(copy: str, real: str, mark: str) -> bool:
+    """Put a changed copy in the place of the index that it was made from; tell whether that was still there."""
+    release(real)
+    new, lock = f"{real}.orch", f"{real}.lock"
     placed = False
     try:
         copy_index(copy, new)
-        try:
-            link_new(new, lock)
-        except FileExistsError as error:
-            raise OrchError(ErrorKind.GIT_FAILED, f"{lock} exists.", hint=LEFT_LOCK) from error
+        _lock(new, lock)
+        held = os.lstat(lock)
         crashpoint("index.locked")
         try:
             if mark_of(real) == mark:
@@ -107,15 +112,20 @@ def _put_in_place(copy: str, real: str, mark: str) -> bool:
                 os.replace(lock, real)
                 placed = True
         finally:
-            if not placed:
+            if not placed and os.path.samestat(os.lstat(lock), held):
                 os.unlink(lock)
     finally:
-        _unlink(new)
+        unlink(new)
     return placed
 
 
-def _unlink(path: str) -> None:
+def _lock(new: str, lock: str) -> None:
     try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+        try:
+            os.link(new, lock)
+        except FileExistsError:
+            raise
+        except OSError:
+            copy_index(new, lock, "xb")  # a file system without hard links
+    except FileExistsError as error:
+        raise OrchError(ErrorKind.GIT_FAILED, f"{lock} exists.", hint=LEFT_LOCK) from error

@@ -1,22 +1,16 @@
-"""Refs made, moved and deleted by git; a git that is killed meanwhile leaves none of them locked.
-
-What is locked in the namespace `refs/orch/` is locked by us. Elsewhere a lock counts as ours if it came while our git
-lived, which was then killed, and says nothing else than what our git would have written.
-"""
+"""Refs made, moved and deleted by git, without leaving one locked."""
 
 import asyncio
 import os
-import stat
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orch_server.domain.errors import OrchError
-from orch_server.git.command import Git, Target, kill_survivors, run
+from orch_server.git.command import LEFT_LOCK, Git, Target, kill_survivors
 from orch_server.git.heads import read_head_file
+from orch_server.git.locks import remove_left, run_locking
 
-OURS = "refs/orch/"
-CLOCK_STEP_NS = 20_000_000  # how far the times of a file system may lie behind the clock
+OURS = "refs/orch/"  # and then, by kind, the session's id
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,86 +46,58 @@ async def update_refs(
     """
     if not updates:
         return
-    common_dir = _common_dir(target)
-    locks = {}
-    for update in updates:
-        name = update.name
-        if name == "HEAD":
-            locks[_head_lock(target)] = f"{update.new}\n"
-            name = "" if detach else await asyncio.to_thread(read_head_file, target.git_dir or "")
-        if name.startswith("refs/"):
-            locks[os.path.join(common_dir, f"{name}.lock")] = f"{update.new}\n" if update.new else ""
-        if not update.new:
-            locks[os.path.join(common_dir, "packed-refs.lock")] = ""
-    about = ["-m", message] if message else []
-    flags = ["--no-deref"] if detach else []
-    stdin = "".join(update.line for update in updates).encode()
-    async with git.lock(f"refs of {common_dir}"):
-        intent = intent or updates[0].name
-        for update in updates:
-            lock = os.path.join(common_dir, f"{update.name}.lock")
-            if update.name.startswith(OURS) and await asyncio.to_thread(os.path.lexists, lock):
-                # Only a call of an earlier hub can have left it: calls of this one wait for each other.
-                await kill_survivors(git, intent)
-                await asyncio.to_thread(_unlink, lock)
-        await _run(git, target, ["update-ref", *about, *flags, "--stdin"], locks, intent=intent, stdin=stdin)
+    flags = [*(["-m", message] if message else []), *(["--no-deref"] if detach else [])]
+    arguments = ["update-ref", *flags, "--stdin"]
+    stdin = os.fsencode("".join(update.line for update in updates))
+    locks = await _locks(target, updates)
+    ours = [update.name for update in updates if update.name.startswith(OURS)]
+    if ours and intent is None:
+        intent = f"refs of session {ours[0].split('/')[3]}"
+    async with git.lock(f"refs of {_common_dir(target)}"):
+        try:
+            await run_locking(git, target, arguments, locks, stdin=stdin, intent=intent)
+        except OrchError as error:
+            if error.hint != LEFT_LOCK or not ours or intent is None:
+                raise
+            # Calls of this hub wait for each other: if nobody lets go of it, a call of an earlier hub has left it.
+            await kill_survivors(git, intent)
+            await asyncio.to_thread(remove_left, [_lock(target, name) for name in ours])
+            await run_locking(git, target, arguments, locks, stdin=stdin, intent=intent)
 
 
 async def attach_head(git: Git, target: Target, ref: str, *, message: str = "", intent: str | None = None) -> None:
     """Put HEAD on a branch, whatever that names."""
-    about = ["-m", message] if message else []
-    locks = {_head_lock(target): f"ref: {ref}\n"}
+    arguments = ["symbolic-ref", *(["-m", message] if message else []), "HEAD", ref]
     async with git.lock(f"refs of {_common_dir(target)}"):
-        await _run(git, target, ["symbolic-ref", *about, "HEAD", ref], locks, intent=intent)
+        await run_locking(git, target, arguments, [_head_lock(target)], intent=intent)
 
 
-async def _run(
-    git: Git,
-    target: Target,
-    arguments: list[str],
-    locks: Mapping[str, str],
-    *,
-    intent: str | None,
-    stdin: bytes | None = None,
-) -> None:
-    began = time.time_ns() - CLOCK_STEP_NS
-    try:
-        await run(git, target, arguments, stdin=stdin, intent=intent)
-    except OrchError as error:
-        if error.data.get("status", 0) < 0:
-            await asyncio.to_thread(_take_away, locks, began)
-        raise
+async def head_locks(target: Target) -> list[str]:
+    """Return what git locks to move HEAD and the branch it is on."""
+    assert target.git_dir is not None
+    ref = await asyncio.to_thread(read_head_file, target.git_dir)
+    return [_head_lock(target), *([_lock(target, ref)] if ref.startswith("refs/") else [])]
 
 
-def _take_away(locks: Mapping[str, str], since: int) -> None:
-    """Remove the locks that a git left which was killed."""
-    for path, wanted in locks.items():
-        try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                found = os.fstat(file.fileno())
-                ours = stat.S_ISREG(found.st_mode) and found.st_ctime_ns >= since
-                if not ours or not wanted.encode().startswith(file.read(len(wanted) + 1)):
-                    continue
-        except OSError:
-            continue
-        if os.path.basename(path) == "packed-refs.lock":
-            _unlink(path.removesuffix("lock") + "new")  # written by whoever has the lock
-        _unlink(path)
+async def _locks(target: Target, updates: Sequence[Update]) -> list[str]:
+    locks = []
+    for update in updates:
+        locks += await head_locks(target) if update.name == "HEAD" else [_lock(target, update.name)]
+        if not update.new:
+            locks.append(os.path.join(_common_dir(target), "packed-refs.lock"))
+    return locks
 
 
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+def _lock(target: Target, ref: str) -> str:
+    return os.path.join(_common_dir(target), f"{ref}.lock")
+
+
+def _head_lock(target: Target) -> str:
+    assert target.git_dir is not None
+    return os.path.join(target.git_dir, "HEAD.lock")
 
 
 def _common_dir(target: Target) -> str:
     directory = target.common_dir or target.git_dir
     assert directory is not None
     return directory
-
-
-def _head_lock(target: Target) -> str:
-    assert target.git_dir is not None
-    return os.path.join(target.git_dir, "HEAD.lock")
