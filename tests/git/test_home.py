@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git import checkout, exchange, spares, undo
+from orch_server.git import checkout, exchange, locks, spares, undo
 from orch_server.git.apply import Outcome, Strategy, Work, apply, prepare
 from orch_server.git.commit import Committed, commit
 from orch_server.git.dirty import dirty_tree, lay_out
@@ -524,6 +524,27 @@ async def test_a_commit_runs_hooks_and_filters_in_trusted_projects_alone(home: H
     with pytest.raises(OrchError, match="no such luck"):
         await home.commit(trusted=True)
     assert home.scratch.git("rev-parse", home.made.branch).strip() == done.commit
+
+
+@pytest.mark.parametrize("verb", ["update-index", "commit"])
+async def test_a_git_that_is_killed_in_a_trusted_project_leaves_nothing_locked(
+    home: Home, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    common = Path(home.made.common_dir)
+    left = [Path(home.made.admin_dir) / "index.lock", Path(home.made.admin_dir) / "HEAD.lock"]
+    left.append(common / f"refs/heads/{home.made.branch}.lock")
+    leaving = "; ".join(f"touch '{lock}'" for lock in left)
+    home.room.put_before_git(
+        f'case "$*" in *" {verb} "*) [ -e died -o -n "$GIT_INDEX_FILE" ] || {{ touch died; {leaving}; kill -KILL $$; }} ;; esac'
+    )
+    CASES["edit"](home.tree)
+    with pytest.raises(OrchError) as refused:
+        await home.commit(trusted=True)
+    assert refused.value.kind is ErrorKind.GIT_FAILED
+    assert [lock for lock in left if lock.exists()] == []
+    done = await home.commit(trusted=True)
+    assert home.scratch.head != done.commit == home.scratch.git("rev-parse", home.made.branch).strip()
 
 
 async def test_git_must_know_who_the_user_is(home: Home) -> None:
