@@ -534,10 +534,9 @@ async def test_a_git_that_is_killed_in_a_trusted_project_leaves_nothing_locked(
     common = Path(home.made.common_dir)
     left = [Path(home.made.admin_dir) / "index.lock", Path(home.made.admin_dir) / "HEAD.lock"]
     left.append(common / f"refs/heads/{home.made.branch}.lock")
-    leaving = "; ".join(f"touch '{lock}'" for lock in left)
-    home.room.put_before_git(
-        f'case "$*" in *" {verb} "*) [ -e died -o -n "$GIT_INDEX_FILE" ] || {{ touch died; {leaving}; kill -KILL $$; }} ;; esac'
-    )
+    dying = f"touch died {' '.join(map(repr, map(str, left)))}; kill -KILL $$"
+    ours = '[ -e died -o -n "$GIT_INDEX_FILE" ]'  # or a copy of the index: a snapshot's
+    home.room.put_before_git(f'case "$*" in *" {verb} "*) {ours} || {{ {dying}; }} ;; esac')
     CASES["edit"](home.tree)
     with pytest.raises(OrchError) as refused:
         await home.commit(trusted=True)
