@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from orch_server.domain.errors import ErrorKind, OrchError
-from orch_server.git import command
+from orch_server.git import command, refs
 from orch_server.git import locks as locks_of_git
 from orch_server.git.command import Target
 from orch_server.git.refs import Update, attach_head, update_refs
@@ -225,6 +225,11 @@ async def test_head_of_a_worktree(room: Room, commits: tuple[str, str]) -> None:
     assert locks(room) == []
     await update_refs(room.git, own, [Update("HEAD", commits[0], commits[1])])
     assert room.scratch.git("rev-parse", made.branch).strip() == commits[0]
+
+
+def test_refs_are_updated_in_one_place() -> None:
+    room = Path(refs.__file__).parent
+    assert [path.name for path in room.glob("*.py") if '"update-ref"' in path.read_text()] == ["refs.py"]
 
 
 def take_again(lock: Path) -> None:
