@@ -3,6 +3,8 @@
 import asyncio
 import os
 import selectors
+import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -183,18 +185,31 @@ async def test_a_reader_may_stop_the_call(tmp_path: Path) -> None:
     assert answer.status == 0
 
 
-async def test_survivors_of_an_intent_are_killed_and_others_are_not(tmp_path: Path) -> None:
+async def test_survivors_of_an_intent_are_ended_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are asked to end, so that they take their lock files away; who does not is killed."""
+    monkeypatch.setattr(command, "GRACE", 0.2)
     environment = {"PATH": os.environ["PATH"]}
-    ours = psutil.Popen(["sleep", "1000"], env={**environment, INTENT_VARIABLE: "abc"}, start_new_session=True)
+    stubborn = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
+    mine = {**environment, INTENT_VARIABLE: "abc"}
+    ours = [
+        psutil.Popen(["sleep", "1000"], env=mine, start_new_session=True),
+        psutil.Popen(["sh", "-c", stubborn], env=mine, stdout=subprocess.PIPE),
+    ]
     other = psutil.Popen(["sleep", "1000"], env={**environment, INTENT_VARIABLE: "abcd"})
     try:
+        assert ours[1].stdout.readline() == b"ready\n"
         with fake_git(tmp_path, "true") as git:
-            assert await kill_survivors(git, "abc") == 1
-        assert ours.wait(5) == -9
+            assert await kill_survivors(git, "abc") >= 2
+        assert [process.wait(5) for process in ours] == [-signal.SIGTERM, -signal.SIGKILL]
         assert other.poll() is None
     finally:
-        other.kill()
-        other.wait()
+        ours[1].stdout.close()
+        for process in (*ours, other):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
 
 @pytest.mark.parametrize("directory", ["plain", "with space", "ünïcode", "~", "$HOME", "-rf", "new\nline", "a=b"])

@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import LEFT_LOCK, TIMEOUT, Git, Target, run, to_its_end
-from orch_server.git.locks import unlink
 from orch_server.settings.crashpoint import crashpoint
 
 SCRATCH = "index-"
@@ -92,7 +92,7 @@ def release(real: str) -> None:
     new, lock = f"{real}.orch", f"{real}.lock"
     if os.path.lexists(new) and os.path.lexists(lock) and os.path.samestat(os.lstat(new), os.lstat(lock)):
         os.unlink(lock)
-    unlink(new)
+    Path(new).unlink(missing_ok=True)
 
 
 def _put_in_place(copy: str, real: str, mark: str) -> bool:
@@ -115,7 +115,7 @@ def _put_in_place(copy: str, real: str, mark: str) -> bool:
             if not placed and os.path.samestat(os.lstat(lock), held):
                 os.unlink(lock)
     finally:
-        unlink(new)
+        Path(new).unlink(missing_ok=True)
     return placed
 
 

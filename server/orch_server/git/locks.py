@@ -9,6 +9,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from orch_server.domain.errors import OrchError
 from orch_server.git.command import Git, Output, Target, run, to_its_end
@@ -46,16 +47,8 @@ def remove_left(locks: Iterable[str], since: int = 0) -> None:
     for lock, found in seen.items():
         if _look(lock) == found:
             if os.path.basename(lock) == "packed-refs.lock":
-                unlink(lock.removesuffix("lock") + "new")  # written by whoever has the lock
-            unlink(lock)
-
-
-def unlink(path: str) -> None:
-    """Remove a file that may be gone."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
+                Path(lock.removesuffix("lock") + "new").unlink(missing_ok=True)  # written by whoever has the lock
+            Path(lock).unlink(missing_ok=True)
 
 
 def _look(path: str) -> tuple[int, int, int] | None:

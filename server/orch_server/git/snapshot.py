@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 
 from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.git.command import TIMEOUT, Git, Output, Target, kill_survivors, run, visible
@@ -331,10 +332,7 @@ def _seed(real: str, index: str) -> bool:
 
 def _forget(index: str) -> None:
     for suffix in (".lock", ".seed", ""):
-        try:
-            os.unlink(index + suffix)
-        except FileNotFoundError:
-            pass
+        Path(index + suffix).unlink(missing_ok=True)
 
 
 def _read(path: str) -> str:

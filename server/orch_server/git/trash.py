@@ -24,6 +24,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from orch_server.domain.errors import ErrorKind, OrchError
@@ -521,7 +522,7 @@ def _write_manifests(trashed: Trashed) -> None:
 
 
 def _remove_manifests(trashed: Trashed) -> None:
-    _unlink(trashed.manifest)
+    Path(trashed.manifest).unlink(missing_ok=True)
     try:
         with runtime_dir.opened(trashed.worktree.project, (trashed.runtime_dir, "trash")) as trash:
             os.unlink(f"{trashed.session_id}.json", dir_fd=trash)
@@ -595,13 +596,6 @@ def _sync(directory: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _unlink(path: str) -> None:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _text(directory: str, name: str) -> str | None:
