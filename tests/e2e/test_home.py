@@ -26,7 +26,9 @@ def _done(home: OrchHome, prompt: str) -> str:
 
 def test_commit_and_merge(home: OrchHome) -> None:
     session_id = _done(home, "[[write notes.txt hello]]")
-    assert "does not know who you are" in _refused(home, "commit", session_id, expect=1)
+    who, how = _refused(home, "commit", session_id, expect=1).splitlines()
+    assert "does not know who you are" in who
+    assert "git config --global user.name" in how
     (home.root / "home/.gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.invalid\n")
     done = home.json("commit", session_id, "-m", "Add notes")
     assert [file["path"] for file in done["files"]] == ["notes.txt"]
@@ -38,6 +40,22 @@ def test_commit_and_merge(home: OrchHome) -> None:
     assert _git(home, "rev-parse", "HEAD").strip() == done["commit"]
     assert home.json("apply", session_id, "--undo")["applied"]
     assert not (_shop(home) / "notes.txt").exists()
+
+
+def test_all_that_a_hook_says_is_shown(home: OrchHome) -> None:
+    session_id = _done(home, "[[write notes.txt hello]]")
+    home.cli("projects", "update", "shop", "--trusted")
+    (home.root / "home/.gitconfig").write_text("[user]\n\tname = Ada\n\temail = ada@example.invalid\n")
+    hook = _shop(home) / ".git/hooks/pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'notes.txt:1: too short' >&2\necho 'Not so.' >&2\nexit 1\n")
+    hook.chmod(0o700)
+    assert _refused(home, "commit", session_id, expect=1).splitlines() == [
+        "orch: git commit failed: Not so.",
+        "      | notes.txt:1: too short",
+        "      | Not so.",
+        "      Mend what git names, then try again.",
+    ]
 
 
 def test_apply_and_take_back(home: OrchHome) -> None:

@@ -121,6 +121,13 @@ async def test_known_failures_carry_advice(tmp_path: Path, stderr: str, kind: Er
     assert hint in caught.value.hint
 
 
+async def test_a_git_that_was_killed_is_said_to_be(tmp_path: Path) -> None:
+    with fake_git(tmp_path, "kill -KILL $$") as git, pytest.raises(OrchError) as caught:
+        await run(git, Target(), ["read-tree"])
+    assert (caught.value.kind, caught.value.message) == (ErrorKind.GIT_FAILED, "git read-tree was ended by SIGKILL.")
+    assert "Try again" in caught.value.hint
+
+
 async def test_a_call_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     intent = random_id(6)
     with fake_git(tmp_path, "sleep 1000 & sleep 1000") as git:

@@ -552,6 +552,9 @@ async def test_git_must_know_who_the_user_is(home: Home) -> None:
         await as_user(home.room.git, home.room.repository, environment)
     assert "git config --global user.name" in caught.value.hint
     config = home.scratch.home / ".gitconfig"
+    config.write_text("[user\n")
+    with pytest.raises(OrchError, match="git var failed: bad config line 1"):
+        await as_user(home.room.git, home.room.repository, environment)
     config.write_text("[user]\n\tname = Zoë O'Example\n\temail = zoe@example.invalid\n")
     user = await as_user(home.room.git, home.room.repository, environment)
     assert user.environment["GIT_AUTHOR_NAME"] == "Zoë O'Example"

@@ -360,20 +360,25 @@ def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
 
 def _failure(arguments: tuple[str, ...], output: Output) -> OrchError:
     stderr = visible(output.stderr[-4096:]).strip()
+    verb = _verb(arguments)
+    data = {"stderr": stderr, "status": output.status, "verb": verb}
+    if output.status < 0:
+        name = signal.Signals(-output.status).name
+        hint = "Was the machine short of memory, or did somebody end it? Try again."
+        return OrchError(ErrorKind.GIT_FAILED, f"git {verb} was ended by {name}.", hint=hint, **data)
+    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
+        message = f"The disk is full: git {verb} could not write."
+        return OrchError(ErrorKind.DISK_FULL, message, hint="Free some space, then try again.", **data)
     lines = [line for line in stderr.splitlines() if line.startswith(("fatal: ", "error: "))] or stderr.splitlines()
     reason = lines[-1].removeprefix("fatal: ").removeprefix("error: ") if lines else f"exit status {output.status}"
-    data = {"stderr": stderr, "status": output.status, "verb": _verb(arguments)}
-    if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
-        message = f"The disk is full: git {_verb(arguments)} could not write."
-        return OrchError(ErrorKind.DISK_FULL, message, hint="Free some space, then try again.", **data)
-    hint = "Its whole answer is in `stderr`."
+    hint = "Mend what git names, then try again."
     if ".lock': File exists" in stderr:
         hint = LEFT_LOCK
     elif "protocol" in stderr and "not allowed" in stderr:
         hint = "This is a partial clone, and fetching is only done for trusted projects: fetch, or trust the project."
     elif "Permission denied" in stderr:
-        hint = "A file cannot be read or written by you: see which one in `stderr`."
-    return OrchError(ErrorKind.GIT_FAILED, f"git {_verb(arguments)} failed: {reason}", hint=hint, **data)
+        hint = "A file cannot be read or written by you: git names it."
+    return OrchError(ErrorKind.GIT_FAILED, f"git {verb} failed: {reason}", hint=hint, **data)
 
 
 def _verb(arguments: Sequence[str]) -> str:

@@ -31,16 +31,19 @@ async def as_user(git: Git, repository: Repository, environment: Mapping[str, st
     asked = replace(repository.target(), trusted=True, settings=(("user.useConfigOnly", "true"),))
     found = {}
     for role in ("AUTHOR", "COMMITTER"):
-        answer = await run(program, asked, ["var", f"GIT_{role}_IDENT"], accept=(0, 128))
-        said = IDENTITY.fullmatch(answer.stdout)
-        if answer.status != 0 or said is None:
+        try:
+            answer = await run(program, asked, ["var", f"GIT_{role}_IDENT"])
+        except OrchError as error:
+            if "identity unknown" not in error.data.get("stderr", ""):
+                raise
             raise OrchError(
                 ErrorKind.GIT_FAILED,
                 "git does not know who you are, and a commit needs an author.",
                 hint='Say it once: `git config --global user.name "Your Name"` and '
                 "`git config --global user.email you@example.com`.",
-                stderr=answer.stderr.decode("utf-8", "replace"),
-            )
+            ) from error
+        said = IDENTITY.fullmatch(answer.stdout)
+        assert said is not None, "git prints identities in one form only"
         found[f"GIT_{role}_NAME"] = said[1].decode("utf-8", "surrogateescape")
         found[f"GIT_{role}_EMAIL"] = said[2].decode("utf-8", "surrogateescape")
     return replace(program, environment={**program.environment, **found})

@@ -140,6 +140,9 @@ def run(arguments: Sequence[str]) -> int:
         return DONE
     except RequestFailed as error:
         show.note(f"orch: {error}")
+        said = str(error.data.get("stderr", "")).splitlines()
+        if len(said) > 1:  # one line is in the message
+            show.note("\n".join(f"      | {line}" for line in said))
         if error.data.get("hint"):
             show.note(f"      {error.data['hint']}")
         return exit_code(error.code)
