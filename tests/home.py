@@ -15,6 +15,7 @@ import psutil
 
 from orch_server.endpoints.cli.client import Client
 from orch_server.endpoints.cli.watching import watch
+from orch_server.settings.places import find_places
 from tests.waiting import wait_until
 
 BIN = os.path.dirname(sys.executable)
@@ -147,6 +148,11 @@ class OrchHome:
                 except psutil.Error:
                     pass
             psutil.wait_procs(left, timeout=0.2)
+        # A hub removes it at its end; one that was killed did not, and it may lie outside of the test's directory.
+        socket = Path(find_places(self.environment).socket)
+        with suppress(OSError):
+            socket.unlink(missing_ok=True)
+            socket.parent.rmdir()
 
     def _client(self) -> closing[Client]:
         """Return a connection from this process: whoever looks again and again need not start a program each time."""

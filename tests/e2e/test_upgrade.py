@@ -154,7 +154,10 @@ def test_a_socket_directory_of_somebody_else_is_not_entered(home: OrchHome) -> N
     elsewhere = home.root / "elsewhere"
     elsewhere.mkdir(0o700)
     directory.symlink_to(elsewhere)
-    refused = _run(home, "orch-server")
+    try:
+        refused = _run(home, "orch-server")
+    finally:
+        directory.unlink()
     assert refused.returncode == UNREACHABLE
     assert "is not a directory of yours" in refused.stderr
 
