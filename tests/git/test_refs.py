@@ -15,6 +15,7 @@ from orch_server.git import locks as locks_of_git
 from orch_server.git.command import Target
 from orch_server.git.refs import Update, attach_head, update_refs
 from tests.git.conftest import Room
+from tests.waiting import wait_until_async
 
 DIES_WRITING = 'case "$*" in *" {verb} "*) [ -e died ] || {{ touch died; ulimit -f 0; }} ;; esac'
 DIES_LEAVING = 'case "$*" in *" {verb} "*) [ -e died ] || {{ touch died; {leaving}; kill -KILL $$; }} ;; esac'
@@ -47,7 +48,7 @@ def locks(room: Room) -> list[str]:
     return sorted(str(path.relative_to(top)) for path in (*top.rglob("*.lock"), *top.glob("packed-refs.new")))
 
 
-async def dies(room: Room, *updates: Update, verb: str = "update-ref", detach: bool = False) -> None:
+async def dies(room: Room, *updates: Update, detach: bool = False) -> None:
     with pytest.raises(OrchError) as refused:
         await update_refs(room.git, room.repository.target(), updates, detach=detach)
     assert refused.value.kind is ErrorKind.GIT_FAILED
@@ -75,11 +76,12 @@ async def test_made_moved_and_deleted(room: Room, commits: tuple[str, str]) -> N
     await update_refs(room.git, target, [])
 
 
-@pytest.mark.parametrize("old", ["", "other"])
-async def test_what_is_not_as_it_must_be_is_refused(room: Room, commits: tuple[str, str], old: str) -> None:
+@pytest.mark.parametrize("must_be", ["nothing", "another"])
+async def test_what_is_not_as_it_must_be_is_refused(room: Room, commits: tuple[str, str], must_be: str) -> None:
     before, now = commits
+    update = Update(f"{HEADS}/main", before, "" if must_be == "nothing" else before)
     with pytest.raises(OrchError, match="cannot lock ref"):
-        await update_refs(room.git, room.repository.target(), [Update(f"{HEADS}/main", before, before if old else old)])
+        await update_refs(room.git, room.repository.target(), [update])
     assert room.scratch.head == now
 
 
@@ -198,8 +200,7 @@ async def test_cancelled_with_a_git_that_does_not_end(
     stubborn = f"trap '' TERM; touch '{lock}'; sleep 60"
     room.put_before_git(f'case "$*" in *" update-ref "*) {stubborn} ;; esac')
     update = asyncio.create_task(update_refs(room.git, room.repository.target(), [Update("HEAD", *commits)]))
-    while not lock.exists():
-        await asyncio.sleep(0)
+    await wait_until_async(lock.exists)
     update.cancel()
     with pytest.raises(asyncio.CancelledError):
         await update

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -180,8 +180,9 @@ async def run(
     return await to_its_end(asyncio.get_running_loop().run_in_executor(program.threads, call.run), call.cancel)
 
 
-async def to_its_end(work: "asyncio.Future[ResultT]", cancel: Callable[[], None] = lambda: None) -> ResultT:
+async def to_its_end(thread: Awaitable[ResultT], cancel: Callable[[], None] = lambda: None) -> ResultT:
     """Wait for what a thread does; if cancelled, `cancel` is called, and it is waited for all the same."""
+    work = asyncio.ensure_future(thread)
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
@@ -363,9 +364,14 @@ def _failure(arguments: tuple[str, ...], output: Output) -> OrchError:
     verb = _verb(arguments)
     data = {"stderr": stderr, "status": output.status, "verb": verb}
     if output.status < 0:
-        name = signal.Signals(-output.status).name
+        number = -output.status
         hint = "Was the machine short of memory, or did somebody end it? Try again."
-        return OrchError(ErrorKind.GIT_FAILED, f"git {verb} was ended by {name}.", hint=hint, **data)
+        return OrchError(
+            ErrorKind.GIT_FAILED,
+            f"git {verb} was ended by signal {number} ({signal.strsignal(number)}).",
+            hint=hint,
+            **data,
+        )
     if "No space left on device" in stderr or "Disk quota exceeded" in stderr:
         message = f"The disk is full: git {verb} could not write."
         return OrchError(ErrorKind.DISK_FULL, message, hint="Free some space, then try again.", **data)

@@ -13,7 +13,7 @@ from orch_server.domain.errors import ErrorKind, OrchError
 from orch_server.domain.wire import WireModel
 from orch_server.git.command import TIMEOUT, Git, Target, run, visible
 from orch_server.git.diff import DiffFile, list_files
-from orch_server.git.index import set_index
+from orch_server.git.index import release, set_index
 from orch_server.git.locks import run_locking
 from orch_server.git.objects import carry_over, changed, make_commit, tree_of
 from orch_server.git.refs import Update, head_locks, update_refs
@@ -68,6 +68,11 @@ async def commit(
         await update_refs(git, target, [Update("HEAD", made, head)], message=f"commit: {message.splitlines()[0]}")
         crashpoint("commit.referenced")
         return Committed(commit=made, files=files)
+
+
+async def recover(worktree: Worktree) -> None:
+    """Take away the lock of the worktree's index, if a hub that was killed in `commit` left it."""
+    await asyncio.to_thread(release, os.path.join(worktree.admin_dir, "index"))
 
 
 async def check_nothing_under_way(git: Git, target: Target, path: str, git_dir: str) -> None:

@@ -50,8 +50,7 @@ async def set_index(git: Git, index: Target, trees: Sequence[str]) -> None:
             private = replace(index, index=copy)
             await run(git, private, ["read-tree", "-i", "-m", *trees], timeout=TIMEOUT)
             await run(git, private, ["update-index", "-q", "--refresh"], accept=(0, 1), timeout=TIMEOUT)
-            work = asyncio.ensure_future(asyncio.to_thread(_put_in_place, copy, real, mark))
-            if await to_its_end(work):
+            if await to_its_end(asyncio.to_thread(_put_in_place, copy, real, mark)):
                 return
     raise OrchError(ErrorKind.GIT_FAILED, f"{real} kept changing.", hint="Another git is at work there: try again.")
 

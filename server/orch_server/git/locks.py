@@ -34,7 +34,7 @@ async def run_locking(
         return await run(git, target, arguments, stdin=stdin, intent=intent, timeout=timeout)
     except BaseException as error:
         if not isinstance(error, OrchError) or error.data.get("status", -1) < 0:
-            await to_its_end(asyncio.ensure_future(asyncio.to_thread(remove_left, locks, began)))
+            await to_its_end(asyncio.to_thread(remove_left, locks, began))
         raise
 
 

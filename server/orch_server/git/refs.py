@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orch_server.domain.errors import OrchError
-from orch_server.git.command import LEFT_LOCK, Git, Target, kill_survivors
+from orch_server.git.command import Git, Target, kill_survivors
 from orch_server.git.heads import read_head_file
 from orch_server.git.locks import remove_left, run_locking
 
@@ -56,12 +56,13 @@ async def update_refs(
     async with git.lock(f"refs of {_common_dir(target)}"):
         try:
             await run_locking(git, target, arguments, locks, stdin=stdin, intent=intent)
-        except OrchError as error:
-            if error.hint != LEFT_LOCK or not ours or intent is None:
+        except OrchError:
+            left = [lock for name in ours if os.path.lexists(lock := _lock(target, name))]
+            if not left or intent is None:
                 raise
             # Calls of this hub wait for each other: if nobody lets go of it, a call of an earlier hub has left it.
             await kill_survivors(git, intent)
-            await asyncio.to_thread(remove_left, [_lock(target, name) for name in ours])
+            await asyncio.to_thread(remove_left, left)
             await run_locking(git, target, arguments, locks, stdin=stdin, intent=intent)
 
 

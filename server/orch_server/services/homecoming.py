@@ -5,9 +5,7 @@ the event, the reply under the request's key and the end of the intent together:
 request for the session, and at a hub's start.
 """
 
-import asyncio
 import dataclasses
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +14,10 @@ from typing import Any
 from orch_server.domain.events import MOST_PATHS, CheckoutApplied, CheckoutUndone, EventData, WorktreeCommitted
 from orch_server.domain.project import Project
 from orch_server.domain.wire import WireModel
-from orch_server.git import undo
+from orch_server.git import commit, undo
 from orch_server.git.checkout import ApplyPreview
 from orch_server.git.commit import Committed
 from orch_server.git.diff import DiffFile, list_files
-from orch_server.git.index import release
 from orch_server.git.inventory import read_head, read_ref
 from orch_server.git.repository import Repository
 from orch_server.git.shadow import Shadow
@@ -104,7 +101,7 @@ def _record(transaction: Transaction, place: Place, intent: Intent, done: _Done 
 
 
 async def _committed(context: Context, place: Place, before: str) -> _Done | None:
-    await asyncio.to_thread(release, os.path.join(place.worktree.admin_dir, "index"))
+    await commit.recover(place.worktree)
     tip, _ = await read_head(context.git, place.worktree)
     if tip is None or await read_ref(context.git, place.worktree.common_dir, f"{tip}^1") != before:
         return None
