@@ -312,13 +312,13 @@ export class Window {
         await this.page.keyboard.press("F1");
         await box.fill(`>${title}`, { timeout: 2_000 }); // the palette may just be closing
         await row.first().waitFor({ timeout: 5_000 });
-        break;
+        await this.accept(title, 5); // a list that was left only just may come back over the palette
+        return;
       } catch (error) {
         if (attempt === 8) throw error;
         await this.page.keyboard.press("Escape");
       }
     }
-    await this.accept(title);
   }
 
   /** Choose in the context menu of a row. A menu takes no click in the moment in which it opens, but it takes keys. */
@@ -342,14 +342,18 @@ export class Window {
   }
 
   /** Go to a row of the list that is open with the keys, and choose it: what hovers over it cannot be in the way. */
-  async accept(text) {
+  async accept(text, seconds = undefined) {
     const isFocused = () =>
       this.page.locator(".quick-input-list .monaco-list-row.focused").filter({ hasText: text }).first().isVisible();
-    await until(async () => {
-      if (await isFocused()) return true;
-      await this.page.keyboard.press("ArrowDown");
-      return isFocused();
-    }, `the row of ${text}`);
+    await until(
+      async () => {
+        if (await isFocused()) return true;
+        await this.page.keyboard.press("ArrowDown");
+        return isFocused();
+      },
+      `the row of ${text}`,
+      seconds,
+    );
     await this.page.keyboard.press("Enter");
   }
 
