@@ -12,12 +12,17 @@ const HERE = "Open Here as a Workspace";
 const NEW_WINDOW = "New Window";
 /** The editor shows the name of a workspace's file as that of the window. */
 const LONGEST_NAME = 40;
+/** Where this extension keeps the workspaces that it has saved. */
+const WORKSPACES = "workspaces";
+/** Set once the folders of this workspace were asked for again: that may reload the window, which must end. */
+const ASKED_AGAIN = "foldersAskedForAgain";
 
 export class Worktrees implements vscode.Disposable {
   private readonly listening: { dispose(): void };
 
   constructor(private readonly orch: Orch) {
     this.listening = orch.model.onDidChange(({ moved }) => moved && this.close());
+    void this.findFolders();
   }
 
   /**
@@ -88,10 +93,24 @@ export class Worktrees implements vscode.Disposable {
     vscode.workspace.updateWorkspaceFolders(index, 1);
   }
 
+  /**
+   * Have the editor read a saved workspace again that it shows without its folders. On another machine, and in a
+   * browser, it reads the file while it starts, and sometimes misses that it has read it, until the file changes.
+   */
+  private async findFolders(): Promise<void> {
+    const file = vscode.workspace.workspaceFile;
+    if (!file || vscode.workspace.workspaceFolders?.length) return;
+    const { globalStorageUri, workspaceState } = this.orch.context;
+    const isOurs = file.path.startsWith(`${vscode.Uri.joinPath(globalStorageUri, WORKSPACES).path}/`);
+    if (!isOurs || workspaceState.get(ASKED_AGAIN)) return;
+    await workspaceState.update(ASKED_AGAIN, true);
+    await vscode.workspace.fs.writeFile(file, await vscode.workspace.fs.readFile(file));
+  }
+
   private async saveWorkspace(folders: vscode.Uri[], session: Session): Promise<vscode.Uri> {
     const paths = folders.map((folder) => folder.fsPath);
     const own = createHash("sha256").update(paths.join("\0")).digest("hex").slice(0, 12);
-    const directory = vscode.Uri.joinPath(this.orch.context.globalStorageUri, "workspaces", own);
+    const directory = vscode.Uri.joinPath(this.orch.context.globalStorageUri, WORKSPACES, own);
     const title = short(session.title.replace(/[^\p{L}\p{N} .-]/gu, " "), LONGEST_NAME);
     const file = vscode.Uri.joinPath(directory, `${session.projectSlug} with ${title}.code-workspace`);
     const worktree = { path: paths.at(-1), name: nameOf(session) };

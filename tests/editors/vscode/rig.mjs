@@ -511,7 +511,8 @@ function processesOf(home) {
     .map(Number);
 }
 
-function read(file) {
+/** Return the text of a file; nothing where there is none. */
+export function read(file) {
   try {
     return fs.readFileSync(file, "utf8");
   } catch {
