@@ -247,6 +247,9 @@ step("a single-folder window opens a worktree beside its folder", async () => {
   const rows = window.page.locator(".explorer-folders-view .monaco-list-row");
   const root = rows.filter({ hasText: "(demo)" });
   await root.waitFor();
+  // Where VS Code had missed the folders of the workspace, it loads the window once more when it has found them.
+  await window.page.waitForEvent("domcontentloaded", { timeout: 3_000 }).catch(() => undefined);
+  await root.waitFor();
   await rows.filter({ hasText: "shop" }).first().waitFor();
   await window.command("orch: Show Changes");
   await window.pick(TASK, "Which session");
