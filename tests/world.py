@@ -25,7 +25,7 @@ from orch_server.runtime.bundle import Bundle
 from orch_server.store.schema import HEAD
 from tests.home import OrchHome
 
-LARGEST_HUB = 200 * 1024 * 1024
+LARGEST_HUB = 200_000_000
 OURS = "orch/"
 Json = dict[str, Any]
 Content = Mapping[bytes, tuple[object, ...]]
@@ -231,7 +231,7 @@ class World:
             if sockets := inet_sockets(pid):
                 yield f"I10: process {pid} has network sockets: {sockets}"
         if hub is not None and (size := resident(hub)) > LARGEST_HUB:
-            yield f"I10: the hub has {size >> 20} MiB"
+            yield f"I10: the hub has {size / 1e6:.0f} MB"
 
 
 def digest_of(checkout: Path) -> str:

@@ -1,6 +1,7 @@
 """The hub as a process: in the background, in the foreground, or in one process with its only client."""
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -21,6 +22,8 @@ from orch_server.settings.places import Places, find_places
 
 log = logging.getLogger(__name__)
 _LAST_WORDS_SECONDS = 2.0
+_MALLOC = {-8: 1, -3: 1 << 20, -1: 1 << 20}
+"""Settings of glibc's malloc, by their numbers in malloc.h: M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD."""
 _REFUSALS = (OrchError, AddressRefused, ConfigError, OSError)
 
 
@@ -61,6 +64,18 @@ def tune() -> None:
     gc.enable()
 
 
+def give_memory_back() -> None:
+    """Have glibc return freed memory to the system.
+
+    By default threads have heaps of their own, and once a block of 16 MiB was freed, twice as much is kept from then
+    on: after a flood of output, a hub stayed 70 MiB larger than what it used.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # not every C library has it
+    if mallopt is not None:
+        for setting, value in _MALLOC.items():
+            mallopt(setting, value)
+
+
 async def _serve(places: Places, ready_fd: int | None) -> None:
     hub = Hub(places, os.environ)
     await hub.start()
@@ -95,6 +110,7 @@ def _prepare() -> Places:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # memory holds the clients' environments
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    give_memory_back()
     places = find_places(os.environ)
     os.makedirs(places.home, mode=0o700, exist_ok=True)
     handler = RotatingFileHandler(places.log, maxBytes=4 * 1024 * 1024, backupCount=2)
