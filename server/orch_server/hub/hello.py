@@ -22,7 +22,8 @@ def call(connection: socket.socket, message: dict[str, object], exit_pipe: int |
     """Say hello over a connected socket and return the hub's answer. Raises OSError where there is none."""
     data = memoryview(encode(message))
     sent = socket.send_fds(connection, [data], [exit_pipe]) if exit_pipe is not None else connection.send(data)
-    connection.sendall(data[sent:])
+    if sent < len(data):  # to send nothing fails, too, where the hub has answered and left
+        connection.sendall(data[sent:])
     length = int.from_bytes(_exactly(connection, _LENGTH), "big")
     if length > LIMIT:
         raise ConnectionError("the hub's hello is too long")
